@@ -1,0 +1,244 @@
+"""What an actor is: the kind that it owns, how it reconciles, and when it is run.
+
+A reconcile takes the newest object and a client, and drives the difference between what is wanted and what is to zero:
+
+    @plugin.actor(Probe)
+    async def check(probe: Probe, client: Client) -> Outcome:
+        seen = await look(probe.spec.url)
+        return Again(probe.spec.interval_seconds, ProbeStatus(ready=seen.ok))
+
+It may be called at any time, any number of times, for an object that is as it was: it acts on the state, never on the change. It
+returns `Done` or `Again(seconds)`, either with the new status; it raises `Terminal` when only a change of the object can help, and
+anything else when it failed and is to be tried again. It may take a third argument, `run: Run`, which knows why it was woken.
+
+A plain function does the same in a worker thread, with a client whose calls block. A class is made once when the actor starts; it
+has `reconcile` like the above, and may have `setup(client)` and `teardown()`.
+
+`from_declaration` checks all of this before anything runs.
+"""
+
+from __future__ import annotations
+
+import inspect
+import typing
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from actors.client import Client
+from actors.workqueue import Backoff, Wake
+from registry.declarations import ActorDeclaration, DeclarationError, Observation, Place
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """Nothing is left to do until something happens. `status` is the whole new status; None leaves it as it is."""
+
+    status: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Again:
+    """Look again in that many seconds, or before if something happens. `status` as in `Done`."""
+
+    seconds: float
+    status: Any = None
+
+
+Outcome = Done | Again
+"""What a run came to. Returning None means `Done()`."""
+
+
+class Terminal(Exception):  # noqa: N818  (what it says is not that something is broken)
+    """Trying again cannot help: no retry until the object changes. Shown in an Event and, if there are any, in the conditions.
+
+    `reason` is one CamelCase word for machines, `message` a sentence for people; neither may hold a secret.
+    """
+
+    def __init__(self, reason: str, message: str = "", *, status: Any = None) -> None:
+        super().__init__(f"{reason}: {message}" if message else reason)
+        self.reason = reason
+        self.message = message
+        self.status = status
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a reconcile, for whoever asks.
+
+    `wake` says why (several reasons may have come together). `attempt` is 1 for the first try and counts on with each failure.
+    `tell` records a core/v1 Event about the object, as in `run.tell("Fetched", "200 in 12 ms")`.
+    """
+
+    place: Place
+    wake: Wake
+    attempt: int
+    tell: Tell
+
+
+class Tell(typing.Protocol):
+    """Records an Event about the object of a run; `warning` for what somebody should see. Repeats are folded into a count."""
+
+    def __call__(self, reason: str, message: str, *, warning: bool = False) -> None: ...
+
+
+Reconcile = Callable[..., Awaitable[Outcome | None] | Outcome | None]
+"""(object, client) or (object, client, run), async or plain. `Any` is admitted here: a table of actors cannot be typed tighter."""
+
+
+@dataclass(frozen=True, slots=True)
+class Live:
+    """What runs while an actor runs: its reconcile, and what a class does before the first and after the last of them."""
+
+    reconcile: Reconcile
+    setup: Callable[[Client], Any] | None = None
+    teardown: Callable[[], Any] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Actor:
+    """A checked actor. The fields are those of `ActorDeclaration`, and besides: `start` makes what is run, `threaded` says that its
+    reconcile is a plain function, `takes_run` that it wants a `Run`."""
+
+    name: str
+    model: type
+    start: Callable[[], Live]
+    threaded: bool
+    takes_run: bool
+    concurrency: int = 1
+    resync: float | None = None
+    timeout: float = 60.0
+    backoff: Backoff = field(default_factory=Backoff)
+    observes: tuple[Observation, ...] = ()
+    writes: tuple[type, ...] = ()
+    source: str = ""
+
+    @property
+    def identity(self) -> str:
+        """The user name under which it writes."""
+        return f"system:actor:{self.name}"
+
+
+def from_declaration(declaration: ActorDeclaration) -> Actor:
+    """Checks what a plugin declared. Raises DeclarationError, which names file and line."""
+    refuse = _Refusal(declaration)
+    _check_numbers(declaration, refuse)
+    target = declaration.reconcile
+    is_class = inspect.isclass(target)
+    function = getattr(target, "reconcile", None) if is_class else target
+    if not callable(function):
+        refuse(
+            f"class {target.__name__} needs a method: async def reconcile(self, object, client)" if is_class else "is not callable"
+        )
+    parameters = _parameters(function, refuse, skip=1 if is_class else 0)
+    _check_object_type(declaration, function, parameters[0], refuse)
+    if is_class:
+        _check_class(target, refuse)
+    return Actor(
+        name=declaration.name,
+        model=declaration.model,
+        start=_starter(target, is_class=is_class),
+        threaded=not _is_async(function),
+        takes_run=len(parameters) == 3,
+        concurrency=declaration.concurrency,
+        resync=declaration.resync,
+        timeout=declaration.timeout,
+        backoff=Backoff(*declaration.backoff),
+        observes=tuple(each if isinstance(each, Observation) else Observation(each) for each in declaration.observes),
+        writes=tuple(declaration.writes),
+        source=declaration.source,
+    )
+
+
+class _Refusal:
+    """Raises what is wrong with a declaration, in one line that says where."""
+
+    def __init__(self, declaration: ActorDeclaration) -> None:
+        self._declaration = declaration
+
+    def __call__(self, message: str) -> typing.NoReturn:
+        raise DeclarationError(self._declaration.source, f"actor {self._declaration.name!r}: {message}")
+
+
+def _check_numbers(declaration: ActorDeclaration, refuse: _Refusal) -> None:
+    base, limit = declaration.backoff
+    if declaration.concurrency < 1:
+        refuse(f"concurrency is {declaration.concurrency}; it must be at least 1")
+    if declaration.timeout <= 0:
+        refuse(f"timeout is {declaration.timeout:g} s; it must be more than 0")
+    if declaration.resync is not None and declaration.resync <= 0:
+        refuse(f"resync is {declaration.resync:g} s; it must be more than 0, or None for never")
+    if not 0 < base <= limit:
+        refuse(f"backoff is ({base:g}, {limit:g}); it must be the first wait and the longest wait, in seconds")
+    for each in declaration.observes:
+        model = each.model if isinstance(each, Observation) else each
+        if not inspect.isclass(model):
+            refuse(f"observes {model!r}; it must be a kind's type, or Observation(type, to=function)")
+
+
+def _parameters(function: Callable[..., Any], refuse: _Refusal, skip: int) -> list[inspect.Parameter]:
+    """The two or three arguments that a reconcile takes."""
+    try:
+        declared = list(inspect.signature(function).parameters.values())[skip:]
+    except (TypeError, ValueError):
+        refuse("has no signature that could be read; declare a function")
+    taken = [each for each in declared if each.kind in (each.POSITIONAL_ONLY, each.POSITIONAL_OR_KEYWORD)]
+    extra = [each for each in taken[3:] if each.default is each.empty]
+    needed = [each.name for each in declared if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
+    if len(taken) < 2 or extra or needed:
+        name = getattr(function, "__name__", "reconcile")
+        shown = ", ".join(str(each) for each in declared)
+        refuse(f"{name}({shown}) must take (object, client) or (object, client, run)")
+    optional_third = len(taken) >= 3 and taken[2].default is not inspect.Parameter.empty
+    return taken[:2] if optional_third else taken[:3]
+
+
+def _check_object_type(
+    declaration: ActorDeclaration, function: Callable[..., Any], parameter: inspect.Parameter, refuse: _Refusal
+) -> None:
+    """An annotation of the object must agree with the kind; one that cannot be resolved says nothing."""
+    try:
+        annotated = typing.get_type_hints(function).get(parameter.name, Any)
+    except (NameError, TypeError, AttributeError):
+        return
+    if annotated is not Any and inspect.isclass(annotated) and not issubclass(declaration.model, annotated):
+        refuse(f"{function.__name__} takes a {annotated.__name__}, but the actor is declared for {declaration.model.__name__}")
+
+
+def _check_class(target: Any, refuse: _Refusal) -> None:
+    """A class is made without arguments; `setup` takes the client, `teardown` nothing."""
+    for method, expected in (("setup", 1), ("teardown", 0)):
+        function = getattr(target, method, None)
+        if function is None:
+            continue
+        required = [
+            each for each in list(inspect.signature(function).parameters.values())[1:] if each.default is inspect.Parameter.empty
+        ]
+        if len(required) != expected:
+            refuse(f"{target.__name__}.{method} must take {'(self, client)' if expected else '(self)'}")
+    required = [
+        each
+        for each in inspect.signature(target).parameters.values()
+        if each.default is each.empty and each.kind not in (each.VAR_POSITIONAL, each.VAR_KEYWORD)
+    ]
+    if required:
+        refuse(f"{target.__name__} must be made without arguments; it gets its client in setup(self, client)")
+
+
+def _starter(target: Any, *, is_class: bool) -> Callable[[], Live]:
+    if not is_class:
+        return lambda: Live(target)
+
+    def start() -> Live:
+        made = target()
+        return Live(made.reconcile, getattr(made, "setup", None), getattr(made, "teardown", None))
+
+    return start
+
+
+def _is_async(function: Callable[..., Any]) -> bool:
+    return inspect.iscoroutinefunction(inspect.unwrap(function)) or inspect.iscoroutinefunction(type(function).__call__)
+
+
+Result = Literal["success", "again", "error", "conflict", "terminal", "gone"]
+"""How a run ended: done; done with a time to look again; failed; overtaken by another writer; terminal; no object was there."""

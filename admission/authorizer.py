@@ -1,0 +1,35 @@
+"""Who may do what, until there are roles: whoever showed a credential may do all, except write a status that an actor owns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from admission.identity import AUTHENTICATED
+from admission.review import Attributes
+from registry.kinds import EXTERNAL
+
+WRITES = frozenset({"update", "patch"})
+
+
+class OwnerAuthorizer:
+    """The status rule: a kind's status is written by the actor that owns it, and by nobody else, whatever their rights.
+
+    `owners` maps a resource to the user name of its owner; `external` leaves it to everybody's rights; empty means that no actor of
+    this server owns it, so that nobody may write it.
+    """
+
+    def __init__(self, owners: Mapping[str, str]) -> None:
+        self._owners = dict(owners)
+
+    def authorize(self, attributes: Attributes) -> str | None:
+        """Why it is refused; None when it is allowed."""
+        if AUTHENTICATED not in attributes.identity.groups:
+            return "only those who are authenticated may do anything"
+        if attributes.subresource != "status" or attributes.verb not in WRITES:
+            return None
+        owner = self._owners.get(attributes.resource, EXTERNAL)
+        if owner in (EXTERNAL, attributes.identity.username):
+            return None
+        if owner:
+            return f"the status of {attributes.resource} is written by its owner alone, {owner}"
+        return f"no actor owns {attributes.resource}: declare one, or declare the kind with owner='external'"

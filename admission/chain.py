@@ -1,0 +1,82 @@
+"""The handlers of a kind: mutation in order, then validation, all of it.
+
+Handlers are called with typed values of the model that they were declared for. A mutator returns the next value, or None to leave it;
+what the last one returned is what is checked and stored. Every validator is run, and all causes are reported together. A handler that
+raises something else than an `ApiError` is our user's bug: it is logged with its name, and the caller is told no more than that.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, Protocol
+
+from admission.review import Review
+from registry.errors import ApiError, Cause, InternalError, details
+from registry.kinds import Handler
+from registry.typed import from_document, to_document
+
+Document = dict[str, Any]
+
+
+class Log(Protocol):
+    """Where a handler's failure is reported."""
+
+    def error(self, event: str, **values: Any) -> object: ...
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    name: str
+    call: Callable[[Review[Any]], Any]
+    read: Callable[[Document], Any]
+
+
+class Chain:
+    """The admission handlers of one kind. Empty chains cost nothing: `mutates` and `validates` say so."""
+
+    def __init__(self, mutators: Iterable[Handler], validators: Iterable[Handler], log: Log) -> None:
+        self._mutators = [_step(handler) for handler in mutators]
+        self._validators = [_step(handler) for handler in validators]
+        self._log = log
+        self.mutates = bool(self._mutators)
+        self.validates = bool(self._validators)
+
+    async def mutate(self, review: Review[Document]) -> Document:
+        """What is to be stored after all mutators. Raises ApiError."""
+        document = review.new
+        for step in self._mutators:
+            changed = await self._run(step, _typed(replace(review, new=document), step))
+            if changed is not None:
+                written = to_document(changed)
+                document = {**document, **written, "metadata": {**document["metadata"], **written.get("metadata", {})}}
+        return document
+
+    async def validate(self, review: Review[Document]) -> Sequence[Cause]:
+        """What is wrong, according to every validator. Raises ApiError only for a handler that failed or refused outright."""
+        causes: list[Cause] = []
+        for step in self._validators:
+            causes += await self._run(step, _typed(review, step)) or ()
+        return causes
+
+    async def _run(self, step: _Step, review: Review[Any]) -> Any:
+        try:
+            result = step.call(review)
+            return await result if isinstance(result, Awaitable) else result
+        except ApiError:
+            raise
+        except Exception as error:
+            self._log.error("an admission handler failed", handler=step.name, exc_info=error)
+            message = f"Internal error occurred: admission handler {step.name} failed"
+            raise InternalError(message, details=details(causes=[Cause("", f"admission handler {step.name} failed")])) from error
+
+
+def _step(handler: Handler) -> _Step:
+    if len(inspect.signature(handler.function).parameters) != 1:
+        raise TypeError(f"{handler.source}: {handler.name} takes one argument, the review")
+    return _Step(handler.name, handler.function, from_document(handler.model))
+
+
+def _typed(review: Review[Document], step: _Step) -> Review[Any]:
+    return replace(review, new=step.read(review.new), old=None if review.old is None else step.read(review.old))

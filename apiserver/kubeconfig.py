@@ -1,0 +1,68 @@
+"""The kubeconfig of the admin: one file with which kubectl and every client library reach this server.
+
+It holds everything inline (authority, token), so that it can be copied to another machine. It is ours: it is written again at a
+start that finds another address, authority or token. The form is that of `clientcmd/v1` (Kubernetes, "Organizing Cluster Access
+Using kubeconfig Files").
+"""
+
+from __future__ import annotations
+
+import shlex
+from base64 import b64encode
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from apiserver.config import Address
+from apiserver.datadir import write_private
+
+FILE = "kubeconfig"
+
+
+def server_url(address: Address) -> str:
+    """The URL under which this machine reaches what listens on the address: an address of all interfaces becomes the loopback's."""
+    loopback = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 (a key to look up)
+    return f"https://{Address(loopback.get(address.host, address.host), address.port)}"
+
+
+def write(folder: Path, *, server: str, ca_pem: bytes, token: str) -> Path:
+    """Writes `kubeconfig` in the folder if it is not that already, and returns its path.
+
+    An empty `ca_pem`: the system's authorities.
+    """
+    path = folder / FILE
+    content = yaml.safe_dump(_document(server, ca_pem, token), sort_keys=False).encode()
+    if not path.exists() or path.read_bytes() != content:
+        write_private(path, content)
+    return path
+
+
+def replace_token(folder: Path, token: str) -> Path | None:
+    """Puts a new token into the kubeconfig of the folder; None when there is no kubeconfig yet."""
+    path = folder / FILE
+    if not path.exists():
+        return None
+    document = yaml.safe_load(path.read_bytes())
+    document["users"][0]["user"]["token"] = token
+    write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
+    return path
+
+
+def export_line(path: Path) -> str:
+    """What a person types so that kubectl uses the file."""
+    return f"export KUBECONFIG={shlex.quote(str(path))}"
+
+
+def _document(server: str, ca_pem: bytes, token: str) -> dict[str, Any]:
+    cluster = {"server": server}
+    if ca_pem:
+        cluster["certificate-authority-data"] = b64encode(ca_pem).decode()
+    return {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": "skep", "cluster": cluster}],
+        "users": [{"name": "admin", "user": {"token": token}}],
+        "contexts": [{"name": "skep", "context": {"cluster": "skep", "user": "admin", "namespace": "default"}}],
+        "current-context": "skep",
+    }

@@ -1,0 +1,571 @@
+"""The request path. Every read and write of the API goes through here, whether it came over a socket or from an actor in this process.
+
+A call has been authenticated and its path resolved. Then, in this order:
+
+    authorize    on the address alone, before the body is looked at
+    understand   the body, in the version of the path (`apiserver.intake`)
+    decide       what the object becomes: what the server owns, what the subresource may change (`apiserver.prepare`)
+    admit        mutate, then validate; every cause is reported together (`admission.chain`)
+    store        with the revision that it was decided on; when that is not the newest any more, decide again
+
+Fan-out is part of the store's commit, and answering is up to the caller: results are stored records, not bytes.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import anyio
+import msgspec
+
+from admission.chain import Chain
+from admission.identity import Identity
+from admission.review import Attributes, Authorizer, Review
+from apiserver import intake, lists, patching, prepare, scaling
+from apiserver.forms import Page, document_of
+from apiserver.matching import Matcher
+from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, delete_options, list_options, text, write_options
+from apiserver.target import Target
+from registry import metadata as meta
+from registry.documents import Malformed, canonical
+from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, Forbidden, Invalid, MethodNotAllowed, ServerTimeout, ServiceUnavailable
+from registry.errors import details as status_details
+from registry.kinds import Kind, Registry
+from registry.selectors import FieldSelector, LabelSelector
+from storage.store import Change, Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable, Write
+
+Document = dict[str, Any]
+ATTEMPTS = 5
+"""How often a write that names no revision is decided again when another one was faster."""
+NAME_ATTEMPTS = 8
+"""How many generated names are tried."""
+
+
+@dataclass(slots=True)
+class Call:
+    """One request. `warnings` are collected on the way and sent with the answer, also with a refusal."""
+
+    identity: Identity
+    verb: str
+    target: Target
+    query: Query = field(default_factory=dict)
+    body: bytes | Document = b""
+    content_type: str = ""
+    warnings: list[str] = field(default_factory=list)
+
+    def warn(self, message: str) -> None:
+        """Adds a warning, once."""
+        if message not in self.warnings:
+            self.warnings.append(message)
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a call comes to: an object, or a list, or a document of another kind (a Status, a Scale)."""
+
+    code: int = 200
+    record: Record | None = None
+    page: Page | None = None
+    document: Document | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Decided:
+    """An object as it is about to be written: in the version of the path, and as the store takes it."""
+
+    document: Document
+    write: Put
+
+
+class Manager:
+    """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids."""
+
+    def __init__(
+        self,
+        registry: Registry,
+        store: Store,
+        authorizer: Authorizer,
+        chains: Mapping[str, Chain],
+        *,
+        now: Callable[[], float],
+        chance: random.Random,
+    ) -> None:
+        self.registry = registry
+        self.store = store
+        self._authorizer = authorizer
+        self._chains = chains
+        self._now = now
+        self._chance = chance
+        self._verbs = {
+            "get": self.get,
+            "list": self.list,
+            "create": self.create,
+            "update": self.update,
+            "patch": self.patch,
+            "delete": self.delete,
+            "deletecollection": self.delete_collection,
+        }
+
+    async def handle(self, call: Call) -> Answer:
+        """Carries out any call but a watch. Raises ApiError."""
+        if call.target.version.warning:
+            call.warn(call.target.version.warning)
+        self.authorize(call)
+        self._check_verb(call)
+        try:
+            return await self._verbs[call.verb](call)
+        except Unavailable as error:
+            raise _unavailable(error) from error
+        except Closed as error:
+            raise ServiceUnavailable("the server is shutting down") from error
+
+    def authorize(self, call: Call) -> None:
+        """Raises Forbidden. A name that a selector demands counts as the name that is asked for."""
+        target = call.target
+        name = target.name
+        if not name and "fieldSelector" in call.query:
+            name = FieldSelector.parse(text(call.query, "fieldSelector")).requires("metadata.name") or ""
+        attributes = Attributes(call.identity, call.verb, target.kind.resource, target.subresource, target.namespace or "", name)
+        why = self._authorizer.authorize(attributes)
+        if why is not None:
+            raise _forbidden(call, name, why)
+
+    def _check_verb(self, call: Call) -> None:
+        """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
+        target, verb = call.target, call.verb
+        kind = target.kind
+        if verb == "deletecollection" and not kind.strategy.collection_deletes:
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
+        if not target.subresource:
+            return
+        allowed = _subresource_verbs(kind, target.subresource)
+        if allowed is None:
+            raise prepare.not_found(kind, target.version, target.name)
+        if verb not in allowed:
+            resource = prepare.resource_of(kind, target.version)
+            message = f'{verb} is not supported on resources of kind "{resource}"'
+            raise MethodNotAllowed(message, details=status_details(group=target.version.group, kind=kind.plural))
+
+    # Reading
+
+    async def get(self, call: Call) -> Answer:
+        """One object, as new as anybody has seen it (or, with a resourceVersion, at least as new as that)."""
+        await lists.caught_up(self.store, text(call.query, "resourceVersion"))
+        record = self._record(call.target)
+        if call.target.subresource == "scale":
+            return Answer(document=scaling.scale_of(call.target.kind, document_of(record)))
+        return Answer(record=record)
+
+    async def list(self, call: Call) -> Answer:
+        """A page of a collection, all of it from one moment."""
+        options = list_options(call.query, watch=False)
+        return Answer(page=await lists.page(self.store, call.target, self.matcher(call, options), options))
+
+    def matcher(self, call: Call, options: ListOptions) -> Matcher:
+        """What a list or a watch is about. Raises BadRequest."""
+        labels, fields = LabelSelector.parse(options.label_selector), FieldSelector.parse(options.field_selector)
+        return Matcher(call.target.kind, call.target.version, call.target.namespace, labels, fields)
+
+    def _record(self, target: Target) -> Record:
+        record = self.store.get(_key(target))
+        if record is None:
+            raise prepare.not_found(target.kind, target.version, target.name)
+        return record
+
+    # Writing
+
+    async def create(self, call: Call) -> Answer:
+        """A new object. Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted)."""
+        target, options = call.target, write_options(call.query, "CreateOptions")
+        taken = intake.read(self.registry, target, call.body, call.content_type, options)
+        call.warnings += taken.warnings
+        document = self._own(target, taken.document)
+        if target.name and document["metadata"].setdefault("name", target.name) != target.name:
+            raise _other_name(document["metadata"]["name"], target.name)
+        if document["metadata"].get("resourceVersion"):
+            raise BadRequest("resourceVersion should not be set on objects to be created")
+        generated = not document["metadata"].get("name")
+        for attempt in range(NAME_ATTEMPTS if generated else 1):
+            fresh = {**document, "metadata": dict(document["metadata"])}
+            fresh = prepare.created(target.kind, fresh, target.namespace, self._now(), self._chance)
+            require = self._require_namespace(target, fresh["metadata"].get("name", ""))
+            try:
+                return await self._create(call, options, fresh, taken.causes, require)
+            except AlreadyExists:
+                if not generated or attempt == NAME_ATTEMPTS - 1:
+                    raise
+        raise AssertionError("unreachable")
+
+    async def _create(
+        self, call: Call, options: WriteOptions, document: Document, causes: list[Cause], require: tuple[Key, int] | None
+    ) -> Answer:
+        kind, version = call.target.kind, call.target.version
+        document = await self._admit(call, options, document, None, causes)
+        name = document["metadata"]["name"]
+        key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
+        put = _put(call.target, key, document, expect=0, require=require)
+        existing = self.store.get(key)
+        if existing is not None:
+            raise self._taken(call.target, existing)
+        if options.dry_run:
+            return Answer(201, _unstored(put, 0))
+        try:
+            change = await self.store.commit(put)
+        except Conflict as conflict:
+            if conflict.key != key:
+                self._require_namespace(call.target, name)  # refuses, if the namespace went away meanwhile
+                return await self._create(call, options, document, [], self._require_namespace(call.target, name))
+            raise self._taken(call.target, self.store.get(key)) from conflict
+        return Answer(201, change.record)
+
+    def _own(self, target: Target, document: Document) -> Document:
+        """The document as one of the path's namespace. Raises BadRequest when it says another."""
+        namespace = document["metadata"].get("namespace")
+        if target.kind.namespaced and namespace and namespace != target.namespace:
+            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+        return document
+
+    def _require_namespace(self, target: Target, name: str) -> tuple[Key, int] | None:
+        """The namespace, and the revision at which it was found to take new objects. Raises NotFound, Forbidden."""
+        if target.namespace is None:
+            return None
+        key = Key("namespaces", "", target.namespace)
+        record = self.store.get(key)
+        if record is None:
+            raise _no_namespace(target.namespace)
+        if _is_deleting(record):
+            cause = Cause("NamespaceTerminating", f"namespace {target.namespace} is being terminated", "metadata.namespace")
+            why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
+            raise prepare.refused(target.kind, target.version, name, why, (cause,))
+        return key, record.revision
+
+    def _taken(self, target: Target, existing: Record | None) -> AlreadyExists:
+        name = existing.key.name if existing else target.name
+        message = f'{prepare.resource_of(target.kind, target.version)} "{name}" already exists'
+        if existing is not None and _is_deleting(existing):
+            message = f"object is being deleted: {message}"
+        return AlreadyExists(message, details=prepare.object_details(target.kind, target.version, name))
+
+    async def update(self, call: Call) -> Answer:
+        """Replaces an object, or the part of it that a subresource is."""
+        options = write_options(call.query, "UpdateOptions")
+        target = call.target
+        if target.subresource == "scale":
+            scale = intake.parse_body(call.body, call.content_type).document if isinstance(call.body, bytes) else call.body
+            return await self._rescale(call, options, lambda current: scaling.checked(scale, current))
+        taken = intake.read(self.registry, target, call.body, call.content_type, options)
+        call.warnings += taken.warnings
+        self._check_address(target, taken.document)
+        if target.kind.strategy.create_on_update and not target.subresource and self.store.get(_key(target)) is None:
+            return await self.create(replace(call, verb="create", warnings=call.warnings))
+        return await self._rewrite(call, options, lambda _: taken)
+
+    async def patch(self, call: Call) -> Answer:
+        """Changes an object by a patch of what it is now, in the version of the path."""
+        options = write_options(call.query, "PatchOptions")
+        body = call.body if isinstance(call.body, bytes) else msgspec.json.encode(call.body)
+        change = patching.parse(body, call.content_type, call.target.kind)
+        if call.target.subresource == "scale":
+            return await self._rescale(call, options, lambda current: scaling.patched(change, current))
+
+        def propose(old: Document) -> intake.Intake:
+            return patching.propose(call.target, change(old), options)
+
+        return await self._rewrite(call, options, propose)
+
+    async def _rescale(self, call: Call, options: WriteOptions, ask: Callable[[Document], Document]) -> Answer:
+        """Writes the replicas of a Scale into the object that it is a view of."""
+        kind = call.target.kind
+        inner = replace(call, target=replace(call.target, subresource="scale"))
+
+        def propose(old: Document) -> intake.Intake:
+            wanted = ask(scaling.scale_of(kind, old))
+            return intake.Intake(scaling.rescaled(kind, call.target.version, old, wanted), [], [])
+
+        answer = await self._rewrite(inner, options, propose)
+        assert answer.record is not None
+        return Answer(document=scaling.scale_of(kind, document_of(answer.record)))
+
+    async def _rewrite(self, call: Call, options: WriteOptions, propose: Callable[[Document], intake.Intake]) -> Answer:
+        """Decides on the newest state and writes; again, when somebody else wrote in between."""
+        for attempt in range(ATTEMPTS):
+            record = self._record(call.target)
+            try:
+                return await self._rewrite_once(call, options, record, propose)
+            except Conflict as conflict:
+                if attempt == ATTEMPTS - 1:
+                    raise prepare.modified(call.target.kind, call.target.version, call.target.name) from conflict
+                await self.store.reached(conflict.found, lists.FUTURE_WAIT)
+        raise AssertionError("unreachable")
+
+    async def _rewrite_once(
+        self, call: Call, options: WriteOptions, record: Record, propose: Callable[[Document], intake.Intake]
+    ) -> Answer:
+        target = call.target
+        kind, version = target.kind, target.version
+        old = _in_version(target, record)
+        taken = propose(old)
+        for warning in taken.warnings:
+            call.warn(warning)
+        self._check_address(target, taken.document)
+        self._check_preconditions(call, taken.document, record)
+        subresource = "" if target.subresource == "scale" else target.subresource
+        new = prepare.updated(kind, subresource, taken.document, old)
+        new["metadata"]["resourceVersion"] = str(record.revision)
+        part = "status" if subresource == "status" else ""
+        causes = list(version.schema.apply(new, old=old, part=part).causes) if taken.causes else []
+        new = await self._admit(call, options, new, old, causes)
+        if new == old:
+            return Answer(record=record)
+        put = _put(target, record.key, new, expect=record.revision)
+        gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)
+        if options.dry_run or gone:
+            if not options.dry_run:
+                await self.store.commit(Remove(record.key, record.revision))
+            return Answer(record=_unstored(put, record.revision))
+        return Answer(record=(await self.store.commit(put)).record)
+
+    def _check_address(self, target: Target, document: Document) -> None:
+        """A body may not say another name or namespace than its path. Raises BadRequest."""
+        self._own(target, document)
+        name = document["metadata"].get("name")
+        if not name:
+            raise BadRequest(f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided")
+        if name != target.name:
+            raise _other_name(name, target.name)
+
+    def _check_preconditions(self, call: Call, document: Document, record: Record) -> None:
+        """The resourceVersion and uid of a body are preconditions. Raises ConflictError, Invalid."""
+        target = call.target
+        kind, version = target.kind, target.version
+        sent = document["metadata"].get("resourceVersion")
+        if not sent or sent == "0":
+            if not kind.strategy.unconditional_update and target.subresource != "scale":
+                raise prepare.unversioned(kind, version, target.name)
+        elif not (sent.isascii() and sent.isdigit()):
+            raise BadRequest(f'strconv.ParseUint: parsing "{sent}": invalid syntax')
+        elif sent != str(record.revision):
+            raise prepare.modified(kind, version, target.name)
+        uid = document["metadata"].get("uid")
+        if uid and uid != record.uid and call.verb == "update":
+            key = "/".join(part for part in ("/registry", version.group, kind.plural, record.key.namespace, record.key.name) if part)
+            raise prepare.modified(
+                kind,
+                version,
+                target.name,
+                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
+                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {record.uid}",
+            )
+
+    async def _admit(
+        self, call: Call, options: WriteOptions, new: Document, old: Document | None, causes: list[Cause]
+    ) -> Document:
+        """Mutates, then validates. Raises Invalid with all causes together."""
+        kind, version, strategy = call.target.kind, call.target.version, call.target.kind.strategy
+        chain = self._chains.get(kind.resource)
+        operation = "UPDATE" if old is not None else "CREATE"
+        review = Review(operation, new, old, call.identity, options.dry_run, call.target.subresource, call.warn)
+        handled = chain is not None and not call.target.subresource and not causes
+        if handled and chain is not None and chain.mutates:
+            mutated = intake.understand(call.target, await chain.mutate(review), replace(options, field_validation="Ignore"), (), ())
+            new, causes = mutated.document, mutated.causes
+            review = replace(review, new=new)
+        found = meta.validate(new["metadata"], namespaced=kind.namespaced, name_rule=strategy.name_rule)
+        if old is not None:
+            found += meta.validate_update(new["metadata"], old["metadata"])
+        found += causes
+        found += strategy.check(new, old) + version.check(new, old)
+        if handled and chain is not None and chain.validates and not causes:
+            found += await chain.validate(review)
+        if found:
+            raise Invalid(kind.name, kind.group, new["metadata"].get("name", ""), found)
+        return new
+
+    async def delete(self, call: Call) -> Answer:
+        """Deletes an object, or marks it when finalizers hold it. Raises ConflictError for preconditions that do not hold."""
+        options = self._delete_options(call)
+        target = call.target
+        for _ in range(ATTEMPTS):
+            record = self._record(target)
+            try:
+                return await self._delete(target, record, options)
+            except Conflict as conflict:
+                await self.store.reached(conflict.found, lists.FUTURE_WAIT)
+        raise prepare.modified(target.kind, target.version, target.name)
+
+    def _delete_options(self, call: Call) -> DeleteOptions:
+        document: Document = {}
+        if isinstance(call.body, dict):
+            document = call.body
+        elif call.body:
+            try:
+                document, _ = intake.parse_body(call.body, call.content_type)
+            except Malformed as error:
+                raise BadRequest(f"{error.stage}{error.message}") from None
+        kind, api_version = document.get("kind", "DeleteOptions"), document.get("apiVersion", "v1")
+        if kind != "DeleteOptions":
+            scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
+            raise BadRequest(f'no kind "{kind}" is registered for version "{api_version}" in scheme "{scheme}"')
+        return delete_options(document, call.query)
+
+    async def _delete(self, target: Target, record: Record, options: DeleteOptions) -> Answer:
+        kind, version, name = target.kind, target.version, record.key.name
+        if name in kind.strategy.protected:
+            raise prepare.refused(kind, version, name, "this namespace may not be deleted")
+        _check_delete(target, record, options)
+        old = document_of(record)
+        if not prepare.held(kind, old):
+            if not options.dry_run:
+                await self.store.commit(Remove(record.key, record.revision))
+            return Answer(document=_deleted(target, record))
+        if "deletionTimestamp" in old["metadata"]:
+            return Answer(record=record)
+        put = _put(replace(target, version=kind.storage), record.key, prepare.marked(kind, old, self._now()), expect=record.revision)
+        if options.dry_run:
+            return Answer(record=_unstored(put, record.revision))
+        return Answer(record=(await self.store.commit(put)).record)
+
+    async def delete_collection(self, call: Call) -> Answer:
+        """Deletes what a list would show; answers that list. Objects that others delete meanwhile are no error."""
+        delete, options = self._delete_options(call), list_options(call.query, watch=False)
+        page = await lists.page(self.store, call.target, self.matcher(call, options), options)
+        refusals: list[ApiError] = []
+
+        async def one(record: Record) -> None:
+            target = replace(call.target, namespace=record.key.namespace or None, name=record.key.name)
+            for _ in range(ATTEMPTS):
+                found = self.store.get(record.key)
+                if found is None or found.uid != record.uid:
+                    return
+                try:
+                    await self._delete(target, found, delete)
+                    return
+                except Conflict as conflict:
+                    await self.store.reached(conflict.found, lists.FUTURE_WAIT)
+                except ApiError as error:
+                    refusals.append(error)
+                    return
+
+        for start in range(0, len(page.records), lists.BATCH):
+            async with anyio.create_task_group() as tasks:
+                for record in page.records[start : start + lists.BATCH]:
+                    tasks.start_soon(one, record)
+        if refusals:
+            raise refusals[0]
+        return Answer(page=page)
+
+
+# Small decisions
+
+
+def _key(target: Target) -> Key:
+    if not target.name:
+        raise BadRequest("name must be provided")
+    return Key(target.kind.resource, target.namespace or "", target.name)
+
+
+def _in_version(target: Target, record: Record) -> Document:
+    """A stored object as a document in the version of the path."""
+    document = document_of(record)
+    if target.version.codec is not None:
+        document = target.version.codec.decode(document)
+    document["apiVersion"], document["kind"] = target.version.api_version, target.version.kind
+    return document
+
+
+def _put(target: Target, key: Key, document: Document, *, expect: int, require: tuple[Key, int] | None = None) -> Put:
+    """The write of a document, in the version that the kind is stored in."""
+    storage = target.kind.storage
+    if target.version.codec is not None:
+        document = target.version.codec.encode(document)
+    if document.get("apiVersion") != storage.api_version:
+        document = {**document, "apiVersion": storage.api_version}
+    uid = document["metadata"]["uid"]
+    encoded = canonical(document)
+    return Put(key, uid, storage.api_version, encoded.desired, encoded.status, expect, require)
+
+
+def _unstored(put: Put, revision: int) -> Record:
+    """The object as a dry run, or a removal, shows it: as it would be, at the revision that it had."""
+    return Record(put.key, put.uid, revision, put.api_version, put.desired, put.status)
+
+
+class _Deleting(msgspec.Struct):
+    deletion_timestamp: str | None = msgspec.field(default=None, name="deletionTimestamp")
+
+
+class _MaybeDeleting(msgspec.Struct):
+    metadata: _Deleting
+
+
+_read_deleting = msgspec.json.Decoder(_MaybeDeleting).decode
+
+
+def _is_deleting(record: Record) -> bool:
+    return _read_deleting(record.desired).metadata.deletion_timestamp is not None
+
+
+def _check_delete(target: Target, record: Record, options: DeleteOptions) -> None:
+    """Preconditions of a delete. Raises ConflictError."""
+    why = ""
+    if options.uid and options.uid != record.uid:
+        why = (
+            f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "
+            "The object might have been deleted and then recreated"
+        )
+    elif options.resource_version and options.resource_version != str(record.revision):
+        why = (
+            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion in record "
+            f"({record.revision}). The object might have been modified"
+        )
+    if why:
+        refusal = prepare.modified(target.kind, target.version, record.key.name, why)
+        qualified = f"{target.kind.name}.{target.version.group}" if target.version.group else target.kind.name
+        refusal.message = f'Operation cannot be fulfilled on {qualified} "{record.key.name}": {why}'
+        refusal.details = status_details(name=record.key.name, group=target.version.group, kind=target.kind.name)
+        raise refusal
+
+
+def _deleted(target: Target, record: Record) -> Document:
+    """The Status of success that a delete answers: `kind` holds the plural."""
+    body = status_details(name=record.key.name, group=target.version.group, kind=target.kind.plural, uid=record.uid)
+    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": body}
+
+
+def _subresource_verbs(kind: Kind, subresource: str) -> tuple[str, ...] | None:
+    if subresource in kind.extra_subresources:
+        return kind.extra_subresources[subresource]
+    if (subresource == "status" and kind.has_status) or (subresource == "scale" and kind.scale is not None):
+        return ("get", "patch", "update")
+    return None
+
+
+def _no_namespace(namespace: str) -> ApiError:
+    from registry.errors import NotFound
+
+    return NotFound(f'namespaces "{namespace}" not found', details=status_details(name=namespace, kind="namespaces"))
+
+
+def _other_name(name: str, path_name: str) -> BadRequest:
+    return BadRequest(f"the name of the object ({name}) does not match the name on the URL ({path_name})")
+
+
+def _forbidden(call: Call, name: str, why: str) -> Forbidden:
+    """403 in the words of the Kubernetes API: who cannot do what, and where."""
+    target = call.target
+    resource = target.kind.plural + (f"/{target.subresource}" if target.subresource else "")
+    where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+    asked = f'{prepare.resource_of(target.kind, target.version)} "{name}" is forbidden' if name else f"{resource} is forbidden"
+    message = f'{asked}: User "{call.identity.username}" cannot {call.verb} resource "{resource}" in API group "{target.version.group}" {where}: {why}'
+    return Forbidden(message, details=prepare.object_details(target.kind, target.version, name))
+
+
+def _unavailable(error: Unavailable) -> ApiError:
+    """Retry-After only where it is certain that nothing was written: clients repeat any verb that carries it."""
+    if error.committed is None:
+        return ServerTimeout(f"the write may or may not have been stored: {error}; read the object before you repeat it")
+    retry = status_details() | {"retryAfterSeconds": 1}
+    return ServerTimeout(f"the store did not take the request: {error}", details=retry, headers=[("retry-after", "1")])

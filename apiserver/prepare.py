@@ -1,0 +1,129 @@
+"""What the server decides of an object, whoever wrote it: identity, times, generation, and which part a subresource may change. Pure.
+
+Sources: Kubernetes API conventions, "Metadata", "Spec and Status"; `docs/resources.md` in short.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+from uuid import UUID
+
+from registry import metadata as meta
+from registry.errors import Cause, ConflictError, Forbidden, Invalid, NotFound, details, invalid
+from registry.kinds import Kind, Version, resource_name
+from registry.names import generate_name
+from registry.times import format_time
+
+Document = dict[str, Any]
+
+OUTSIDE_SPEC = frozenset({"apiVersion", "kind", "metadata"})
+MUST_MATCH = "the object has been modified; please apply your changes to the latest version and try again"
+
+
+def created(kind: Kind, document: Document, namespace: str | None, now: float, chance: random.Random) -> Document:
+    """A new object: what only the server sets is set, whatever was sent. May change `document`."""
+    generation = document["metadata"].get("generation")
+    metadata = meta.for_create(document["metadata"])
+    document["metadata"] = metadata
+    if generation and not kind.strategy.counts_generation:
+        metadata["generation"] = generation
+    if not metadata.get("name") and metadata.get("generateName"):
+        metadata["name"] = generate_name(metadata["generateName"], chance)
+    if namespace is None:
+        metadata.pop("namespace", None)
+    else:
+        metadata["namespace"] = namespace
+    metadata["uid"] = str(UUID(int=chance.getrandbits(128), version=4))
+    metadata["creationTimestamp"] = format_time(now)
+    if kind.strategy.counts_generation:
+        metadata["generation"] = 1
+    if kind.has_status:
+        document.pop("status", None)
+    return kind.strategy.prepare(document, None)
+
+
+def updated(kind: Kind, subresource: str, new: Document, old: Document) -> Document:
+    """What an update makes of the stored object: the part that the path may change is taken, the rest stays. May change `new`."""
+    metadata = meta.inherit(new["metadata"], old["metadata"])
+    if subresource == "status":
+        if not kind.strategy.builtin:
+            metadata = {**old["metadata"], "resourceVersion": metadata.get("resourceVersion")}
+        document = {**old, "metadata": metadata}
+        document.pop("status", None)
+        if new.get("status") is not None:
+            document["status"] = new["status"]
+        return document
+    document = {**new, "metadata": metadata}
+    if kind.has_status:
+        document.pop("status", None)
+        if "status" in old:
+            document["status"] = old["status"]
+    if subresource == "":
+        document = kind.strategy.prepare(document, old)
+    if kind.strategy.counts_generation and _spec_changed(kind, document, old):
+        metadata["generation"] = old["metadata"].get("generation", 0) + 1
+    return document
+
+
+def _spec_changed(kind: Kind, new: Document, old: Document) -> bool:
+    outside = OUTSIDE_SPEC | {"status"} if kind.has_status else OUTSIDE_SPEC
+    return {key: value for key, value in new.items() if key not in outside} != {
+        key: value for key, value in old.items() if key not in outside
+    }
+
+
+def marked(kind: Kind, old: Document, now: float) -> Document:
+    """The object as it waits for its finalizers: deletionTimestamp is set, once, and the generation goes up."""
+    metadata = {**old["metadata"], "deletionTimestamp": format_time(now)}
+    if not kind.strategy.finalizers_in_spec:
+        metadata["deletionGracePeriodSeconds"] = 0
+    if kind.strategy.counts_generation:
+        metadata["generation"] = metadata.get("generation", 0) + 1
+    document = {**old, "metadata": metadata}
+    if kind.strategy.finalizers_in_spec:
+        document["status"] = {**old.get("status", {}), "phase": "Terminating"}
+    return document
+
+
+def held(kind: Kind, document: Document) -> bool:
+    """Whether finalizers hold the object: it can be marked for deletion, and not yet go."""
+    return bool(
+        document["metadata"].get("finalizers") or (kind.strategy.finalizers_in_spec and document.get("spec", {}).get("finalizers"))
+    )
+
+
+# Refusals that name an object.
+
+
+def resource_of(kind: Kind, version: Version) -> str:
+    """The resource as messages call it: the plural and the group of the path."""
+    return resource_name(kind.plural, version.group)
+
+
+def object_details(kind: Kind, version: Version, name: str, **more: Any) -> dict[str, Any]:
+    """The details of a Status about one object."""
+    return details(name=name, group=version.group, kind=kind.plural, **more)
+
+
+def not_found(kind: Kind, version: Version, name: str) -> NotFound:
+    """404: there is no such object."""
+    return NotFound(f'{resource_of(kind, version)} "{name}" not found', details=object_details(kind, version, name))
+
+
+def modified(kind: Kind, version: Version, name: str, why: str = MUST_MATCH) -> ConflictError:
+    """409: the object is not what the write was decided on."""
+    message = f'Operation cannot be fulfilled on {resource_of(kind, version)} "{name}": {why}'
+    return ConflictError(message, details=object_details(kind, version, name))
+
+
+def refused(kind: Kind, version: Version, name: str, why: str, causes: tuple[Cause, ...] = ()) -> Forbidden:
+    """403: this object may not be written so, whoever asks."""
+    return Forbidden(
+        f'{resource_of(kind, version)} "{name}" is forbidden: {why}', details=object_details(kind, version, name, causes=causes)
+    )
+
+
+def unversioned(kind: Kind, version: Version, name: str) -> Invalid:
+    """422: an update has to say which revision it was decided on."""
+    return Invalid(kind.plural, version.group, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")])

@@ -1,0 +1,324 @@
+"""The composition root: everything is made here, passed to what needs it, and ended in the opposite order.
+
+    data folder, log, socket, certificate      what can be refused at once
+    registry, actors                           what plugins declare
+    store                                      migrations, lock, cache
+    manager, application                       the request path
+    uvicorn, actors, compactor                 one task group, until SIGTERM
+
+On SIGTERM readiness drops first; then the watches end, requests in flight finish, actors finish what they are at, and the store commits
+what is pending.
+"""
+
+from __future__ import annotations
+
+import gc
+import platform
+import random
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version as distribution_version
+from secrets import SystemRandom
+
+import anyio
+import uvicorn
+import uvloop
+from anyio import to_thread
+
+import migrations
+from actors.actor import Actor, from_declaration
+from actors.clock import SystemClock
+from actors.recorder import EventRecorder
+from actors.runner import Environment, Runner
+from admission.authorizer import OwnerAuthorizer
+from admission.chain import Chain
+from admission.identity import ADMIN, Identity, authenticated
+from admission.tokens import TokenTable
+from apiserver import datadir, kubeconfig, tls
+from apiserver.asgi import App, Timing
+from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
+from apiserver.config import Address, Settings
+from apiserver.discovery import Discovery
+from apiserver.documents import OpenAPIDocuments
+from apiserver.health import Check, Health, ping
+from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
+from apiserver.manager import Call, Manager
+from apiserver.pages import pages
+from apiserver.protocol import bounded
+from apiserver.sockets import bind
+from apiserver.target import Target
+from registry.builtin import KINDS, NAMESPACE
+from registry.builtin.namespace import INITIAL
+from registry.errors import AlreadyExists
+from registry.kinds import Registry
+from registry.plugin import Plugin, build
+from storage.feed import Limits
+from storage.opening import open_store
+from storage.sql import Options, SqlStore
+
+SYSTEM = authenticated(Identity("system:apiserver", groups=("system:masters",)))
+"""Who makes what is there from the first start on."""
+
+ANNOUNCE = 0.25
+"""Seconds between the loss of readiness and the end of the watches: probes that are under way see it."""
+
+KUBERNETES_MINOR = "33"
+
+
+def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
+    """Runs the server until SIGTERM or SIGINT; returns the exit code. Raises StartError, RegistryError, InvalidDatabase, Locked, ..."""
+    with _logging(settings) as logs:
+        registry = build(plugins, KINDS)
+        actors = [from_declaration(declaration) for declaration in registry.actors]
+        folder = datadir.prepare(settings.data_dir, lambda line: logs.logger.warning(line))
+        listener, address = bind(settings.listen)
+        with listener:
+            place = _place(settings, folder, listener, address, logs.logger)
+            return uvloop.run(_run(settings, registry, actors, place, logs))
+
+
+@dataclass(frozen=True, slots=True)
+class Logs:
+    """Where the server writes what happens, and a line for every request."""
+
+    logger: Logger
+    access: AccessLog
+
+
+@contextmanager
+def _logging(settings: Settings) -> Iterator[Logs]:
+    descriptor = standard_error()
+    form = form_of(settings.log.format, descriptor)
+    with Sink(descriptor) as sink:
+        logger = make_logger(sink, level=settings.log.level, form=form, colours=form == "console")
+        with other_libraries(logger, level=settings.log.level):
+            yield Logs(logger, AccessLog(sink, which=settings.log.access, form=form))
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where the server is: its socket, its certificate, and how clients find it."""
+
+    listener: socket.socket
+    url: str
+    certificate: tls.Certificate
+    token: str
+    kubeconfig: str
+
+
+def _place(settings: Settings, folder: datadir.Path, listener: socket.socket, address: Address, log: Logger) -> Place:
+    token = datadir.admin_token(folder, lambda line: log.warning(line))
+    certificate = tls.certificate(folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=datetime.now(UTC))
+    url = kubeconfig.server_url(address)
+    path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token)
+    return Place(listener, url, certificate, token, kubeconfig.export_line(path))
+
+
+async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], place: Place, logs: Logs) -> int:
+    if settings.database_url.startswith("sqlite"):
+        await to_thread.run_sync(migrations.upgrade, settings.database_url)
+    options = Options(window=Limits(settings.watch.window_changes, settings.watch.window_bytes))
+    async with open_store(settings.database_url, options) as store:
+        server = Server(settings, registry, store, actors, place, logs)
+        await server.bootstrap()
+        gc.collect()
+        gc.freeze()  # what is loaded stays: it need not be looked at again and again
+        gc.set_threshold(20_000, 20, 50)
+        await server.run()
+    logs.logger.info("stopped")
+    return 0
+
+
+class Server:
+    """The parts of a running server, wired together."""
+
+    def __init__(
+        self, settings: Settings, registry: Registry, store: SqlStore, actors: Iterable[Actor], place: Place, logs: Logs
+    ) -> None:
+        self._settings = settings
+        self._store = store
+        self._place = place
+        self._log = logs.logger
+        self._ready = False
+        chance = SystemRandom()
+        self.manager = Manager(
+            registry, store, _authorizer(registry), _chains(registry, logs.logger), now=time.time, chance=chance
+        )
+        self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
+        health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
+        self.app = App(
+            self.manager,
+            store,
+            pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info()),
+            TokenTable([(place.token, ADMIN)]),
+            access=logs.access,
+            log=logs.logger,
+            now=time.time,
+            chance=chance,
+            body_limit=settings.limits.body_bytes,
+            timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds),
+        )
+
+    def _environment(self, actor: Actor, chance: random.Random) -> Environment:
+        identity = authenticated(Identity(actor.identity))
+        clock, log = SystemClock(), self._log.bind(actor=actor.name)
+        return Environment(
+            source=ManagerSource(self.manager),
+            door=ManagerDoor(self.manager, identity),
+            recorder=EventRecorder(ManagerEvents(self.manager, identity), actor.name, clock, chance, log),
+            clock=clock,
+            chance=chance,
+            log=log,
+        )
+
+    def _checks(self) -> dict[str, Check]:
+        async def store() -> bool:
+            await self._store.check()
+            return True
+
+        async def serving() -> bool:
+            return self._ready
+
+        async def actors() -> bool:
+            return all(runner.snapshot().synced for runner in self._runners)
+
+        return {"ping": ping, "store": store, "actors-synced": actors, "shutdown": serving}
+
+    def _unhealthy(self, name: str, error: Exception | None) -> None:
+        if self._ready:
+            self._log.warning("a health check failed", check=name, error=str(error) if error else "")
+
+    async def bootstrap(self) -> None:
+        """Makes the namespaces that are there from the first start on."""
+        target = Target(NAMESPACE, NAMESPACE.storage, None)
+        for name in INITIAL:
+            call = Call(SYSTEM, "create", target, body={"metadata": {"name": name}})
+            try:
+                await self.manager.handle(call)
+            except AlreadyExists:
+                continue
+
+    async def run(self) -> None:
+        """Serves until a signal comes."""
+        history = self._settings.history
+        async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
+            async with _uvicorn(self.app, self._settings, self._place) as http:
+                for runner in self._runners:
+                    actors.start_soon(self._supervise, runner)
+                tasks.start_soon(self._compact, history.compact_seconds, history.max_age_seconds, history.max_changes)
+                self._ready = True
+                self._log.info("serving", url=self._place.url, actors=len(self._runners), kinds=len(self.manager.registry.kinds))
+                print(f"Skep serves {self._place.url}\n{self._place.kubeconfig}", file=sys.stdout, flush=True)  # noqa: T201
+                await _signalled(self._log)
+                self._ready = False
+                await anyio.sleep(ANNOUNCE)
+                for runner in self._runners:
+                    runner.stop(self._settings.shutdown_grace_seconds)
+                self.app.end_watches()
+                http.should_exit = True
+            self._store.end_watches()
+            actors.cancel_scope.deadline = anyio.current_time() + self._settings.shutdown_grace_seconds
+            tasks.cancel_scope.deadline = actors.cancel_scope.deadline
+            self._stop_compacting()
+
+    async def _compact(self, interval: float, max_age: float, max_count: int) -> None:
+        with anyio.CancelScope() as scope:
+            self._stop_compacting = scope.cancel
+            await self._store.compactor(interval=interval, max_age=max_age, max_count=max_count)
+
+    def _stop_compacting(self) -> None:
+        """Replaced by the compactor's own when it runs."""
+
+    async def _supervise(self, runner: Runner) -> None:
+        """Runs an actor until it is stopped. One that breaks is started again; the server goes on."""
+        pause = 1.0
+        while True:
+            try:
+                await runner.run()
+                return
+            except Exception as error:
+                self._log.error("an actor broke; it is started again", actor=runner.actor.name, pause=pause, exc_info=error)
+            await anyio.sleep(pause)
+            pause = min(pause * 2, 60.0)
+
+
+@asynccontextmanager
+async def _uvicorn(app: App, settings: Settings, place: Place) -> AsyncIterator[uvicorn.Server]:
+    """uvicorn on our socket, serving within the body of the `async with`; it ends when `should_exit` is set."""
+    config = uvicorn.Config(
+        app,  # type: ignore[arg-type]
+        http=bounded(settings.limits.header_bytes),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        ssl_certfile=place.certificate.cert_file,
+        ssl_keyfile=place.certificate.key_file,
+        timeout_keep_alive=75,
+        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
+        backlog=2048,
+    )
+    server = _QuietServer(config)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(server.serve, [place.listener])
+        while not server.started:
+            await anyio.sleep(0.005)
+        try:
+            yield server
+        finally:
+            server.should_exit = True
+
+
+class _QuietServer(uvicorn.Server):
+    """uvicorn without signal handlers: the composition root has them."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
+async def _signalled(log: Logger) -> None:
+    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for number in signals:
+            log.info("stopping", signal=signal.Signals(number).name)
+            return
+
+
+def _authorizer(registry: Registry) -> OwnerAuthorizer:
+    return OwnerAuthorizer({kind.resource: kind.owner for kind in registry.kinds})
+
+
+def _chains(registry: Registry, log: Logger) -> dict[str, Chain]:
+    chains = {}
+    for kind in registry.kinds:
+        mutators, validators = registry.mutators(kind), registry.validators(kind)
+        if mutators or validators:
+            chains[kind.resource] = Chain(mutators, validators, log)
+    return chains
+
+
+def version_info() -> dict[str, str]:
+    """What `/version` answers: a Kubernetes version that clients understand, and ours after the plus (semver build metadata)."""
+    ours = distribution_version("skep")
+    return {
+        "major": "1",
+        "minor": KUBERNETES_MINOR,
+        "emulationMajor": "1",
+        "emulationMinor": KUBERNETES_MINOR,
+        "gitVersion": f"v1.{KUBERNETES_MINOR}.0+skep-{ours}",
+        "gitCommit": "",
+        "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z",
+        "goVersion": f"python{platform.python_version()}",
+        "compiler": platform.python_implementation().lower(),
+        "platform": f"{platform.system().lower()}/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
+    }
+
+

@@ -1,0 +1,255 @@
+"""What a plugin declares: kinds, handlers and actors, on a value of its own that is passed to the server. There is no global.
+
+    plugin = Plugin("uptime")
+    plugin.kind(Probe, group="uptime.example", version="v1", plural="probes", short_names=["pr"])
+
+    @plugin.validates(Probe)
+    def no_private_addresses(review): ...
+
+    @plugin.actor(Probe)
+    async def check(probe, client): ...
+
+`build` turns plugins into a `Registry`, once, and reports everything that is wrong with them together.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeVar
+
+from registry.declarations import ActorDeclaration
+from registry.kinds import EXTERNAL, Column, Handler, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
+from registry.names import dns1123_label, version_key
+from registry.typed import schema_of
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+AGE = Column("Age", ".metadata.creationTimestamp", "date")
+
+
+@dataclass(frozen=True, slots=True)
+class KindDeclaration:
+    """One served version of a kind, as a plugin declared it, and what it says about the kind as a whole."""
+
+    model: type
+    group: str
+    version: str
+    plural: str
+    kind: str
+    singular: str
+    namespaced: bool
+    short_names: tuple[str, ...]
+    categories: tuple[str, ...]
+    columns: tuple[Column, ...]
+    has_status: bool
+    scale: Scale | None
+    selectable: tuple[str, ...]
+    owner: str | None
+    deprecated: str | bool
+    storage: bool
+    source: str
+
+
+class Plugin:
+    """Declarations of one file or module. `name` appears in logs, errors and the names of its actors."""
+
+    def __init__(self, name: str) -> None:
+        problems = dns1123_label(name)
+        if problems:
+            raise ValueError(f"plugin name {name!r}: {problems[0]}")
+        self.name = name
+        self.kinds: list[KindDeclaration] = []
+        self.actors: list[ActorDeclaration] = []
+        self.mutators: list[Handler] = []
+        self.validators: list[Handler] = []
+
+    def kind(
+        self,
+        model: type,
+        *,
+        group: str,
+        version: str,
+        plural: str,
+        kind: str = "",
+        singular: str = "",
+        namespaced: bool = True,
+        short_names: Sequence[str] = (),
+        categories: Sequence[str] = (),
+        columns: Sequence[Column] = (),
+        status_subresource: bool | None = None,
+        scale: Scale | None = None,
+        selectable: Sequence[str] = (),
+        owner: str | None = None,
+        deprecated: str | bool = False,
+        storage: bool = False,
+    ) -> None:
+        """Declares a version of a kind. Called again for the same plural and group, it adds a version to the kind.
+
+        `kind` defaults to the name of the model, `singular` to its lower case. `status_subresource` defaults to whether the model has
+        a status: with it, status is written through `/status` alone. `owner="external"` lets whoever is authorized write the status;
+        otherwise the kind's actor alone does. `selectable` are JSONPaths that field selectors may name. `deprecated` sends a Warning
+        with every answer (a text, or True for one that names the successor). The stored version is the one with `storage=True`, or
+        the most preferred of those that are not deprecated.
+
+        What is declared is checked when the registry is built, together with all the rest.
+        """
+        name = kind or model.__name__
+        self.kinds.append(
+            KindDeclaration(
+                model=model,
+                group=group,
+                version=version,
+                plural=plural,
+                kind=name,
+                singular=singular or name.lower(),
+                namespaced=namespaced,
+                short_names=tuple(short_names),
+                categories=tuple(categories),
+                columns=tuple(columns),
+                has_status=_has_status(model) if status_subresource is None else status_subresource,
+                scale=scale,
+                selectable=tuple(selectable),
+                owner=owner,
+                deprecated=deprecated,
+                storage=storage,
+                source=_caller(),
+            )
+        )
+
+    def mutates(self, model: type) -> Callable[[F], F]:
+        """The decorated function may change objects of this kind before they are validated and stored: it returns the next object, or
+        None to leave it as it is. Functions run in the order of declaration."""
+        return self._handler(model, self.mutators)
+
+    def validates(self, model: type) -> Callable[[F], F]:
+        """The decorated function says what is wrong with an object of this kind: a list of `Cause`, or None. All are run, and what they
+        found is reported together."""
+        return self._handler(model, self.validators)
+
+    def _handler(self, model: type, handlers: list[Handler]) -> Callable[[F], F]:
+        def declare(function: F) -> F:
+            handlers.append(Handler(f"{self.name}.{function.__name__}", model, function, source_of(function)))
+            return function
+
+        return declare
+
+    def actor(self, model: type, *, name: str | None = None, **options: Any) -> Callable[[F], F]:
+        """The decorated function or class reconciles objects of this kind and owns their status. `name` defaults to
+        `<plugin>-<function>`; its identity is `system:actor:<name>`. The options are those of `actors.actor.Actor`."""
+
+        def declare(reconcile: F) -> F:
+            chosen = name or f"{self.name}-{reconcile.__name__}".lower().replace("_", "-")
+            self.actors.append(ActorDeclaration(name=chosen, model=model, reconcile=reconcile, source=source_of(reconcile), **options))
+            return reconcile
+
+        return declare
+
+
+def source_of(function: Callable[..., Any]) -> str:
+    """`file:line` of a function or class, for errors."""
+    target = inspect.unwrap(function)
+    try:
+        return f"{inspect.getsourcefile(target)}:{inspect.getsourcelines(target)[1]}"
+    except (OSError, TypeError):
+        return getattr(target, "__qualname__", repr(target))
+
+
+def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
+    """One registry of the built-in kinds and all that the plugins declare. Raises RegistryError with everything that is wrong."""
+    listed = list(plugins)
+    problems: list[str] = []
+    kinds = list(builtin)
+    actors = [actor for plugin in listed for actor in plugin.actors]
+    owners = {actor.model: f"system:actor:{actor.name}" for actor in actors}
+    declared: dict[tuple[str, str], list[KindDeclaration]] = {}
+    for plugin in listed:
+        for declaration in plugin.kinds:
+            declared.setdefault((declaration.plural, declaration.group), []).append(declaration)
+    for declarations in declared.values():
+        try:
+            kinds.append(_kind(declarations, owners))
+        except (TypeError, ValueError) as error:
+            problems.append(f"{declarations[0].source}: {declarations[0].kind}: {error}")
+    if problems:
+        raise RegistryError(problems)
+    return Registry(
+        kinds,
+        actors=actors,
+        mutators=[handler for plugin in listed for handler in plugin.mutators],
+        validators=[handler for plugin in listed for handler in plugin.validators],
+    )
+
+
+def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> Kind:
+    ordered = sorted(declarations, key=lambda declaration: version_key(declaration.version))
+    chosen = [declaration for declaration in ordered if declaration.storage]
+    if len(chosen) > 1:
+        raise ValueError(f"two versions say storage=True: {chosen[0].version} and {chosen[1].version}; objects are stored in one")
+    current = [declaration for declaration in ordered if not declaration.deprecated]
+    first = chosen[0] if chosen else (current or ordered)[0]
+    for other in ordered:
+        if other.kind != first.kind or other.namespaced != first.namespaced:
+            raise ValueError(f"{other.source}: version {other.version} must have the same kind and scope as {first.version}")
+        if other.model is not first.model:
+            raise ValueError(f"{other.source}: version {other.version} has another shape than {first.version}; converters are not there yet")
+        if other.owner not in (None, EXTERNAL):
+            raise ValueError(f"{other.source}: owner is {EXTERNAL!r} or left out, not {other.owner!r}")
+    versions = tuple(_version(declaration, first) for declaration in ordered)
+    storage = versions[ordered.index(first)]
+    owner = EXTERNAL if any(declaration.owner == EXTERNAL for declaration in ordered) else owners.get(first.model, "")
+    return Kind(
+        name=first.kind,
+        plural=first.plural,
+        singular=first.singular,
+        list_kind=f"{first.kind}List",
+        versions=versions,
+        storage=storage,
+        namespaced=first.namespaced,
+        short_names=first.short_names,
+        categories=first.categories,
+        has_status=first.has_status,
+        scale=first.scale,
+        owner=owner,
+        strategy=Strategy(),
+    )
+
+
+def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:
+    columns = declaration.columns or current.columns or (AGE,)
+    if not any(column.type == "date" for column in columns):
+        columns = (*columns, AGE)
+    this = f"{declaration.group}/{declaration.version} {declaration.kind}"
+    successor = f"{current.group}/{current.version} {current.kind}"
+    warning = declaration.deprecated
+    if warning is True:
+        warning = f"{this} is deprecated; use {successor}" if successor != this else f"{this} is deprecated"
+    return Version(
+        group=declaration.group,
+        name=declaration.version,
+        kind=declaration.kind,
+        schema=schema_of(declaration.model),
+        model=declaration.model,
+        columns=tuple(replace(column, description=column.description or described(column)) for column in columns),
+        selectable=selectable_paths(declaration.selectable or current.selectable),
+        warning=warning or "",
+    )
+
+
+def described(column: Column) -> str:
+    """What the API says of a column that says nothing of itself."""
+    return f"Custom resource definition column (in JSONPath format): {column.path}"
+
+
+def _has_status(model: type) -> bool:
+    return "status" in getattr(model, "__struct_fields__", ())
+
+
+def _caller() -> str:
+    """`file:line` of the plugin's own call."""
+    frame = inspect.stack(context=0)[2]
+    return f"{frame.filename}:{frame.lineno}"
+
+
+
