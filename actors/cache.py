@@ -12,14 +12,13 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Iterable, Iterator, Sequence
 from hashlib import blake2b
-from typing import Any, NamedTuple, Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 
 from actors.workqueue import Wake
 from registry.declarations import Place
-
-Document = dict[str, Any]
+from registry.nodes import Document
 
 
 class Held(Protocol):

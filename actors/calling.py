@@ -5,7 +5,7 @@ What it promises:
 * An async function that takes too long is cancelled at its next await. A plain function cannot be stopped: its run is given up, its
   client refuses from then on, and `release` returns only when the thread is through, so that two runs of one key never overlap.
 * What is not an outcome is a TypeError that says what would be.
-* Cancellation from outside passes through.
+* Cancellation from outside passes through; one that came from inside the reconcile is an error like others.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
@@ -27,6 +28,10 @@ from registry.declarations import Place
 
 class RunTimeoutError(Exception):
     """A run was ended because its time was over."""
+
+
+class AwaitedCancelledError(Exception):
+    """A run was ended by a cancellation that was meant for something else."""
 
 
 class _Thread:
@@ -79,7 +84,15 @@ class Caller:
 
     async def _awaited(self, obj: Any, run: Run) -> Any:
         returned = self._live.reconcile(*self._arguments(obj, self._client, run))
-        return await returned if inspect.isawaitable(returned) else returned
+        if not inspect.isawaitable(returned):
+            return returned
+        try:
+            return await returned
+        except anyio.get_cancelled_exc_class():
+            # Ours if a scope around us is cancelled: then this raises. Otherwise it is from inside (something awaited was cancelled
+            # by somebody else), and passing it on would end the actor as if it had been cancelled itself.
+            await anyio.lowlevel.checkpoint_if_cancelled()
+            raise AwaitedCancelledError("something that the reconcile awaited was cancelled") from None
 
     async def _in_thread(self, obj: Any, run: Run) -> Any:
         thread = _Thread()

@@ -18,9 +18,8 @@ from typing import Any, Generic, Protocol, TypeVar
 import anyio.from_thread
 
 from registry.declarations import Place
+from registry.nodes import Document
 from registry.resource import Object
-
-Document = dict[str, Any]
 
 T = TypeVar("T", bound=Object)
 R = TypeVar("R")

@@ -13,10 +13,11 @@ from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
-from actors.client import Document, Labels, Listed, Op, Preconditions, T, WatchEvent, place_of, selector
+from actors.client import Labels, Listed, Op, Preconditions, T, WatchEvent, place_of, selector
 from actors.clock import Clock, sleep_until
 from registry.declarations import Place
 from registry.errors import ConflictError, ExpiredError, NotFound, Timeout
+from registry.nodes import Document
 from registry.typed import from_document, to_document
 
 _ATTEMPTS = 20

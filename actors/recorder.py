@@ -20,9 +20,9 @@ import anyio
 from actors.clock import Clock
 from actors.workqueue import Chance
 from registry.errors import NotFound
+from registry.nodes import Document
 from registry.times import format_time
 
-Document = dict[str, Any]
 EventType = Literal["Normal", "Warning"]
 
 _WINDOW = 600.0

@@ -23,7 +23,6 @@ import anyio
 from actors.actor import Actor, Again, Live, Outcome, Run, Terminal
 from actors.cache import Cache, Held, Seen, Source, edge
 from actors.calling import Caller, set_up, tear_down
-from actors.client import Document
 from actors.clock import Clock, sleep_until
 from actors.door import Door, TypedClient, difference
 from actors.feed import Differences, follow
@@ -33,6 +32,7 @@ from actors.status import STALLED, has_conditions, recovered, stalled, status_do
 from actors.workqueue import Chance, Taken, Wake, Workqueue
 from registry.declarations import Observation, Place
 from registry.errors import ConflictError, NotFound
+from registry.nodes import Document
 from registry.resource import Condition
 from registry.times import format_time
 from registry.typed import from_document
@@ -239,8 +239,6 @@ class Runner:
             retry = self._queue.failed(place, now)
         else:
             self._queue.succeeded(place)
-        if ended.result == "gone":
-            self._queue.forget(place)
         if ended.after is not None:
             self._queue.add_at(place, now + ended.after)
         if ended.error:

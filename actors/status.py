@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from actors.client import Document
+from registry.nodes import Document
 from registry.resource import Condition, Struct, is_true, set_condition
 from registry.typed import to_document
 

@@ -142,11 +142,6 @@ class Workqueue(Generic[K]):
         """The run did not fail: the next failure will be the first in a row."""
         self._failures.pop(key, None)
 
-    def forget(self, key: K) -> None:
-        """There is no such object any more: no timer and no failure is kept. If it was woken, it is still given out."""
-        self._timers.pop(key, None)
-        self._failures.pop(key, None)
-
     def due(self) -> float | None:
         """When the next key becomes ready by itself; None if there is no timer."""
         while self._heap and self._timers.get(self._heap[0][2]) != self._heap[0][0]:

@@ -377,11 +377,15 @@ class Manager:
         if old is not None:
             found += meta.validate_update(new["metadata"], old["metadata"])
         found += causes
+        if not call.target.subresource or call.target.subresource == "scale":
+            found += scaling.check(kind, new)
         found += strategy.check(new, old) + version.check(new, old)
         if handled and chain is not None and chain.validates and not causes:
             found += await chain.validate(review)
         if found:
             raise Invalid(kind.name, kind.group, new["metadata"].get("name", ""), found)
+        for warning in meta.finalizer_warnings(new["metadata"], None if old is None else old["metadata"]):
+            call.warn(warning)
         return new
 
     async def delete(self, call: Call) -> Answer:

@@ -15,7 +15,7 @@ from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Health
 from apiserver.negotiation import choose
 from apiserver.target import PageNotFound, unknown_resource
-from registry.errors import MethodNotAllowed
+from registry.errors import MethodNotAllowed, NotAcceptable
 
 Scope = MutableMapping[str, Any]
 Endpoint = Callable[[Request], Awaitable[Response]]
@@ -53,12 +53,15 @@ def pages(discovery: Discovery, documents: OpenAPIDocuments, health: Health, ver
     async def openapi(request: Request) -> Response:
         found = documents.find(request.path_params["path"])
         if found is None:
-            raise PageNotFound
-        choose(_accept(request), shapes=False)
+            return Response(status_code=404)
+        try:
+            choose(_accept(request), shapes=False)
+        except NotAcceptable:
+            return Response(status_code=406)
         asked = request.query_params.get("hash")
         if asked is not None and asked != found.hash:
-            return Response(status_code=301, headers={"location": found.url})
-        caching = "public, immutable, max-age=31536000" if asked else "no-cache, private"
+            return Response(status_code=301, headers={"location": found.url, "content-type": "application/json"})
+        caching = "public, immutable" if asked else "no-cache, private"
         return _tagged(request, found.body, found.etag, "application/json", caching)
 
     async def openapi_v2(request: Request) -> Response:

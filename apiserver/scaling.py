@@ -9,12 +9,16 @@ from collections.abc import Callable
 from typing import Any
 
 from apiserver.intake import bad_patch
-from registry.errors import BadRequest, Invalid, invalid
+from registry.errors import BadRequest, Cause, Invalid, invalid, shown
 from registry.jsonpath import parse as parse_path
 from registry.kinds import Kind, Scale, Version
 from registry.patches import json_type
 
 Document = dict[str, Any]
+
+NOT_NEGATIVE = "should be a non-negative integer"
+GO_TYPES = {list: "[]interface {}", str: "string", bool: "bool", int: "int64", float: "float64"}
+"""How messages call the types of JSON values."""
 
 
 def scale_of(kind: Kind, document: Document) -> Document:
@@ -64,13 +68,30 @@ def rescaled(kind: Kind, version: Version, old: Document, scale: Document) -> Do
     paths = _paths(kind)
     replicas = scale.get("spec", {}).get("replicas", 0)
     if replicas < 0:
-        cause = invalid(paths.spec, replicas, "should be a non-negative integer")
+        cause = invalid(paths.spec, replicas, NOT_NEGATIVE)
         raise Invalid(kind.name, version.group, old["metadata"]["name"], [cause])
     sent = scale.get("metadata", {})
     document = parse_path(paths.spec).set(old, replicas)
     metadata = {**old["metadata"], **{key: sent[key] for key in ("name", "namespace", "uid") if sent.get(key)}}
     metadata["resourceVersion"] = sent.get("resourceVersion", "")
     return {**document, "metadata": metadata}
+
+
+def check(kind: Kind, document: Document) -> list[Cause]:
+    """What makes an object useless for /scale: replicas that are no count, or that cannot be reached."""
+    if kind.scale is None:
+        return []
+    value: Any = document
+    for name in parse_path(kind.scale.spec).fields or ():
+        if not isinstance(value, dict):
+            said = f"{shown(value)} is of the type {GO_TYPES.get(type(value), 'nil')}, expected map[string]interface{{}}"
+            return [invalid(kind.scale.spec, 0, f"{kind.scale.spec} accessor error: {said}")]
+        value = value.get(name)
+        if value is None:
+            return []
+    if isinstance(value, int) and value < 0:
+        return [invalid(kind.scale.spec, value, NOT_NEGATIVE)]
+    return []
 
 
 def _paths(kind: Kind) -> Scale:

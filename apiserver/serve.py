@@ -13,6 +13,7 @@ what is pending.
 from __future__ import annotations
 
 import gc
+import math
 import platform
 import random
 import signal
@@ -195,7 +196,8 @@ class Server:
             self._log.warning("a health check failed", check=name, error=str(error) if error else "")
 
     async def bootstrap(self) -> None:
-        """Makes the namespaces that are there from the first start on."""
+        """Makes the namespaces that are there from the first start on. History begins after them: nobody has seen what was before."""
+        first = self._store.revision == 0
         target = Target(NAMESPACE, NAMESPACE.storage, None)
         for name in INITIAL:
             call = Call(SYSTEM, "create", target, body={"metadata": {"name": name}})
@@ -203,6 +205,8 @@ class Server:
                 await self.manager.handle(call)
             except AlreadyExists:
                 continue
+        if first:
+            await self._store.compact(time.time(), max_age=math.inf, max_count=0)
 
     async def run(self) -> None:
         """Serves until a signal comes."""

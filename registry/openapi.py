@@ -258,8 +258,8 @@ _DRY_RUN = _query("dryRun", "With All, everything is done but the storing, and t
 _MANAGER = _query("fieldManager", "Who writes: the name that the written fields have in managedFields. At most 128 characters.")
 _VALIDATION = _query(
     "fieldValidation",
-    "What is done about unknown and repeated fields: Ignore drops them, Warn (the default) drops them and says so in Warning headers, "
-    "Strict refuses the request.",
+    "What is done about unknown and repeated fields: Ignore drops them, Warn (the default) drops them and says so in Warning "
+    "headers, Strict refuses the request.",
 )
 _FORCE = _query("force", "For apply: takes fields over that other managers own.", "boolean")
 _CONTINUE = _query("continue", "The token of the page before, to get the next one.")

@@ -288,7 +288,7 @@ _Dumper.add_representer(str, _text)
 def dump(value: Any) -> bytes:
     """The YAML of a JSON value: keys in order, lists not indented, nothing folded."""
     written = yaml.dump(
-        value, Dumper=_Dumper, allow_unicode=True, default_flow_style=False, sort_keys=True, width=2**31 - 1, encoding="utf-8"
+        value, Dumper=_Dumper, allow_unicode=True, default_flow_style=False, sort_keys=True, width=80, encoding="utf-8"
     )
     assert isinstance(written, bytes)  # noqa: S101
     return written

@@ -12,9 +12,11 @@ from typing import NamedTuple
 
 from storage.cache import Cache
 from storage.store import Change, Closed, Expired
-from storage.window import Window
+from storage.window import Window, weight
 
 _TAKE = 500  # changes that a cursor yields at once
+_FIRST_PAGE = 32  # changes that a cursor reads from the log at first; then more or fewer, by their size
+_PAGE_BYTES = 2**20
 
 Listener = Callable[[Sequence[Change]], None]
 """Is called with new changes of a resource, in order, as soon as they are committed; with none when the watches end. It must not
@@ -36,8 +38,8 @@ class Page(NamedTuple):
     complete: int
 
 
-ReadLog = Callable[[str, int, int], Awaitable[Page]]
-"""Reads changes of a resource after one revision and up to another. Raises Expired, Unavailable."""
+ReadLog = Callable[[str, int, int, int], Awaitable[Page]]
+"""Reads changes of a resource after one revision and up to another, at most so many. Raises Expired, Unavailable."""
 
 
 class Feed:
@@ -145,6 +147,7 @@ class FeedCursor:
         self._resource = resource
         self._revision = after
         self._read_log = read_log
+        self._page = _FIRST_PAGE
 
     @property
     def revision(self) -> int:
@@ -178,8 +181,10 @@ class FeedCursor:
                 continue
             if self._revision < feed.horizon:
                 raise Expired(self._revision, feed.horizon)
-            page = await self._read_log(self._resource, self._revision, feed.revision)
+            page = await self._read_log(self._resource, self._revision, feed.revision, self._page)
             self._revision = page.complete
+            small = sum(weight(change) for change in page.changes) < _PAGE_BYTES
+            self._page = min(self._page * 2, _TAKE) if small else max(self._page // 4, 1)
             if page.changes:
                 return page.changes
 

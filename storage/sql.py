@@ -36,9 +36,11 @@ Clock = Callable[[], float]
 
 
 class Options(NamedTuple):
-    """`window`: what is kept of the recent changes of each resource. `batch_count`, `batch_bytes`: what goes into one transaction.
-    `page`: changes read from the log at once. `step`: changes that one step of compaction forgets. `retry`: seconds until the state
-    is read again after a commit whose outcome is not known. `clock`: Unix time in seconds.
+    """How a store behaves; the defaults are for a server.
+
+    `window`: what is kept of the recent changes of each resource. `batch_count`, `batch_bytes`: what goes into one transaction.
+    `page`: changes read from the log at once, at most. `step`: changes that one step of compaction forgets. `retry`: seconds until
+    the state is read again after a commit whose outcome is not known. `clock`: Unix time in seconds.
     """
 
     window: Limits = Limits()
@@ -354,8 +356,8 @@ class SqlStore:
             if self.revision >= head.revision:
                 return
 
-    async def _read_log(self, resource: str, after: int, until: int) -> Page:
-        limit = self._options.page
+    async def _read_log(self, resource: str, after: int, until: int, limit: int) -> Page:
+        limit = min(limit, self._options.page)
 
         def work(connection: Connection) -> Page:
             head = transaction.head_of(connection)

@@ -1,6 +1,6 @@
 """What a store promises. No SQL here, and no kinds: keys, revisions and bytes.
 
-The promises, kept by every implementation and tried by `tests/storage/contract.py`:
+The promises, kept by every implementation and tried by `tests/storage/test_contract.py`:
 
 * **One order.** Every committed change has a revision: a positive integer, dense (each is the one before plus one), and the order
   of revisions is the order of commits.

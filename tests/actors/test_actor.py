@@ -26,7 +26,7 @@ async def three(job: Job, client: Client, run: Run) -> Outcome:
     return Done()
 
 
-def plain(job, client):  # type: ignore[no-untyped-def]
+def plain(job, client):
     return None
 
 
@@ -36,7 +36,7 @@ async def optional(job: Job, client: Client, extra: int = 5) -> None: ...
 async def bound_later(factor: int, job: Job, client: Client) -> None: ...
 
 
-async def unknown_types(job: Nowhere, client: Nothing) -> None: ...  # type: ignore[name-defined]  # noqa: F821
+async def unknown_types(job: Nowhere, client: Nothing) -> None: ...  # noqa: F821
 
 
 class Keeper:

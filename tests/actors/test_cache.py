@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+import msgspec
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.cache import Cache, Change, Listing, Seen, edge, hold
+from actors.cache import Cache, Change, HeldDocument, Listing, Seen, edge, hold
 from actors.workqueue import Wake
 from registry.declarations import Place
 
 STEPS = st.lists(st.tuples(st.sampled_from("abc"), st.integers(min_value=0, max_value=2)), max_size=30)
 
 
-def held(name: str, revision: int, size: int = 1, **more: object) -> object:
+def held(name: str, revision: int, size: int = 1, **more: object) -> HeldDocument:
     metadata = {"name": name, "namespace": "shop", "uid": name, "resourceVersion": str(revision)}
     return hold({"metadata": metadata, "spec": {"size": size}, **more})
 
@@ -21,9 +22,9 @@ def held(name: str, revision: int, size: int = 1, **more: object) -> object:
 def test_whatever_is_delivered_twice_the_cache_is_what_the_source_was(
     steps: list[tuple[str, int]], listed_at: int, late: int
 ) -> None:
-    now: dict[Place, object] = {}
+    now: dict[Place, HeldDocument] = {}
     changes: list[Change] = []
-    states: list[dict[Place, object]] = [{}]
+    states: list[dict[Place, HeldDocument]] = [{}]
     for revision, (name, size) in enumerate(steps, start=1):
         each = held(name, revision, size)
         if size:
@@ -35,7 +36,7 @@ def test_whatever_is_delivered_twice_the_cache_is_what_the_source_was(
     listed_at = min(listed_at, len(steps))
     cache = Cache()
     cache.reset(Listing(listed_at, states[listed_at].values()))
-    for change in changes[max(0, listed_at - late) :]:
+    for change in changes[max(0, listed_at - late) :] + changes[:late]:
         cache.apply(change)
     assert {place: cache.get(place) for place in cache} == now
     assert cache.revision == len(steps)
@@ -64,6 +65,7 @@ def test_only_a_change_of_the_status_is_no_edge() -> None:
     ):
         assert edge(Seen(place, old, new)) is wake
     assert edge(Seen(place, None, old)) is Wake.DESIRED
+    assert edge(Seen(place, old, msgspec.structs.replace(old, uid="another"))) is Wake.DESIRED
 
 
 def test_what_is_held_does_not_change_when_its_document_is_changed() -> None:

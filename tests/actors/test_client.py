@@ -9,11 +9,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from actors.cache import Document
 from actors.client import Client, Op, selector
 from actors.door import TypedClient, difference
 from registry.declarations import Place
 from registry.errors import ConflictError, NotFound, Timeout
+from registry.nodes import Document
 from registry.patches import merge_patch
 from registry.resource import Metadata, replace
 from registry.typed import to_document
@@ -164,6 +164,18 @@ async def test_wait_until_sees_what_comes_later_whatever_happens_to_its_watch(
         stage.world.cut()
         await stage.clock.advance(5)
         assert [each.spec.size for each in found if each is not None] == [2]
+
+
+async def test_wait_until_does_not_hammer_a_server_that_ends_its_watches(stage: Stage, client: Client) -> None:
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(client.wait_until, Job, "a", "shop", lambda seen: seen is not None)
+        await settled()
+        stage.world.cut()
+        await settled()
+        assert stage.world.watches == 1
+        await stage.clock.advance(1)
+        assert stage.world.watches == 2
+        tasks.cancel_scope.cancel()
 
 
 async def test_wait_until_sees_a_deletion(stage: Stage, client: Client) -> None:

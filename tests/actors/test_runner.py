@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections import Counter
 from typing import Any
@@ -221,11 +222,13 @@ async def test_changes_that_are_delivered_twice_count_once(stage: Stage) -> None
     async with stage.running(notes):
         stage.world.put(Job, to_document(job("a")))
         await settled()
-        stage.world.changes.append(stage.world.changes[-1])
-        stage.world.changes[-1] = stage.world.changes[0]
+        stage.world.stutters = True
+        stage.world.deaf = True
+        stage.world.change("a", spec={"size": 2})
+        stage.world.change("a", spec={"size": 3})
         stage.world.hear()
         await settled()
-        assert notes.seen == [("a", 1)]
+        assert notes.seen == [("a", 1), ("a", 3)]
 
 
 async def test_an_owned_child_wakes_its_owner_whatever_changes_of_it(stage: Stage) -> None:
@@ -553,7 +556,7 @@ async def test_a_status_is_not_written_onto_another_object_of_the_same_name(stag
         return Done(JobStatus(note=obj.metadata.uid))
 
     stage.world.put(Job, to_document(job("a")))
-    async with stage.running(slow):
+    async with stage.running(slow) as runner:
         await began.wait()
         stage.world.remove(Job, Place("shop", "a"))
         second = stage.world.put(Job, to_document(job("a")))
@@ -561,6 +564,7 @@ async def test_a_status_is_not_written_onto_another_object_of_the_same_name(stag
         await stage.clock.advance(10)
         assert seen[-1] == second["metadata"]["uid"]
         assert stage.world.job("a")["status"]["note"] == second["metadata"]["uid"]
+        assert runner.snapshot().totals == {"conflict": 1, "success": 1}
 
 
 async def test_a_status_for_what_was_deleted_meanwhile_is_no_failure(stage: Stage) -> None:
@@ -738,6 +742,20 @@ async def test_cancellation_goes_through(stage: Stage) -> None:
     async with stage.running(hangs):
         pass
     assert cancelled == [True]
+
+
+async def test_a_cancellation_inside_a_run_is_its_failure_and_not_the_end_of_the_actor(stage: Stage) -> None:
+    async def awaits_what_was_cancelled(obj: Job, client: Client, run: Run) -> None:
+        if run.attempt == 1:
+            cancelled: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+            cancelled.cancel()
+            await cancelled
+
+    for name in ("a", "b"):
+        stage.world.put(Job, to_document(job(name)))
+    async with stage.running(awaits_what_was_cancelled) as runner:
+        await stage.clock.advance(10)
+        assert runner.snapshot().totals == {"error": 2, "success": 2}
 
 
 async def test_the_snapshot_shows_what_runs_what_waits_and_what_came_of_it(stage: Stage) -> None:

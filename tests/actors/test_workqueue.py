@@ -97,12 +97,6 @@ class Model(RuleBasedStateMachine):
         self.line += [woken for woken in self.again if woken[0] == key]
         self.again = [woken for woken in self.again if woken[0] != key]
 
-    @rule(key=KEYS)
-    def forget(self, key: str) -> None:
-        self.queue.forget(key)
-        self.failures.pop(key, None)
-        self.timers = [timer for timer in self.timers if timer[2] != key]
-
     @invariant()
     def they_agree(self) -> None:
         assert self.queue.depth == len(self.line) + len(self.again)
@@ -183,7 +177,8 @@ def test_failures_double_the_wait_up_to_the_limit_and_a_success_starts_anew() ->
     assert waits == [2, 4, 8, 8]
     line.succeeded("a")
     assert line.failures == {}
-    line.forget("a")
+    line.add("a", Wake.DESIRED, 0)
+    line.take(0)
     assert line.failed("a", 0) == 2
 
 

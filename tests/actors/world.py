@@ -15,12 +15,14 @@ import anyio
 import anyio.lowlevel
 
 from actors.actor import from_declaration
-from actors.cache import Change, Document, Listing, hold
-from actors.door import Op, Page, Preconditions, Query
+from actors.cache import Change, Listing, hold
+from actors.client import Op, Preconditions
+from actors.door import Page, Query
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
 from registry.declarations import ActorDeclaration, Place
 from registry.errors import AlreadyExists, ConflictError, ExpiredError, NotFound
+from registry.nodes import Document
 from registry.patches import merge_patch
 from registry.resource import Conditions, Metadata, Resource, Spec, Status
 
@@ -125,6 +127,8 @@ class World:
         self.events: list[Document] = []
         self.faults: list[Exception] = []  # raised by the next calls of list, watch or a write, one each
         self.deaf = False  # changes are kept from watchers until this is False again
+        self.stutters = False  # every batch of changes is delivered twice
+        self.watches = 0  # begun so far
         self._grown = anyio.Event()
         self._cut = False
 
@@ -182,6 +186,7 @@ class World:
 
     async def _after(self, model: type, after: int) -> AsyncGenerator[list[tuple[Op, Change, Document]], None]:
         self._fault()
+        self.watches += 1
         if after < self.horizon:
             raise ExpiredError(f"too old resource version: {after} ({self.horizon})")
         self._cut = False
@@ -190,7 +195,8 @@ class World:
             found = [] if self.deaf else [each for each in self.changes if each[0] is model and each[2].revision > after]
             if found:
                 after = found[-1][2].revision
-                yield [(op, change, document) for _, op, change, document in found]
+                for _ in range(1 + self.stutters):
+                    yield [(op, change, document) for _, op, change, document in found]
             else:
                 await grown.wait()
 
@@ -299,6 +305,8 @@ class Sink:
 
     async def _called(self) -> None:
         self.calls += 1
+        for _ in range(5):
+            await anyio.lowlevel.checkpoint()
         if self.hangs:
             await anyio.sleep_forever()
         if self.faults:

@@ -12,7 +12,7 @@ GROUP = "reference.example.com"
 
 
 class WidgetSpec(Spec):
-    size: Annotated[int, Meta(ge=1, le=100)]
+    size: Annotated[int, Meta(ge=1, le=100, description="How big the widget is.")]
     color: Literal["red", "green", "blue"] = "red"
     replicas: int = 1
     tags: Annotated[list[str], ListSet] | None = None
