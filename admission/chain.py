@@ -1,7 +1,9 @@
 """The handlers of a kind: mutation in order, then validation, all of it.
 
-Handlers are called with typed values of the model that they were declared for. A mutator returns the next value, or None to leave it;
-what the last one returned is what is checked and stored. Every validator is run, and all causes are reported together. A handler that
+Handlers are called with typed values of the model that they were declared for. A mutator returns the next value, or None to
+leave it;
+what the last one returned is what is checked and stored. Every validator is run, and all causes are reported together. A handler
+that
 raises something else than an `ApiError` is our user's bug: it is logged with its name, and the caller is told no more than that.
 """
 

@@ -1,7 +1,7 @@
 """What is asked and what is reviewed: the nouns of authorization and admission.
 
-`Attributes` are known from a request's address alone, so a request is authorized before its body is read. A `Review` is what admission
-handlers see: the object before and after, who asks, and whether it is for real.
+`Attributes` are known from a request's address alone, so a request is authorized before its body is read. A `Review` is what
+admission handlers see: the object before and after, who asks, and whether it is for real.
 """
 
 from __future__ import annotations
@@ -37,7 +37,8 @@ class Authorizer(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Review(Generic[T]):
-    """What a handler is asked about: `new` is what would be stored (on a delete: what would go), `old` what is stored (None on a create).
+    """What a handler is asked about: `new` is what would be stored (on a delete: what would go), `old` what is stored (None on a
+    create).
 
     `operation` is CREATE, UPDATE or DELETE. `warn` adds a Warning header to the answer.
     """

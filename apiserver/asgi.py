@@ -1,7 +1,7 @@
 """The socket side of the API: ASGI in, the manager in the middle, bytes out.
 
-Requests below `/api` and `/apis` are answered here; discovery, health and documents are Starlette's (`apiserver.pages`). Whatever goes
-wrong becomes a Status; what nobody expected becomes a 500 whose insides are in the log alone.
+Requests below `/api` and `/apis` are answered here; discovery, health and documents are Starlette's (`apiserver.pages`).
+Whatever goes wrong becomes a Status; what nobody expected becomes a 500 whose insides are in the log alone.
 """
 
 from __future__ import annotations
@@ -16,12 +16,11 @@ from typing import Any, Protocol
 import msgspec
 
 from admission.identity import Identity
-from apiserver import forms, watch
+from apiserver import forms, refusals, watch
 from apiserver.forms import View
 from apiserver.manager import Answer, Call, Manager
 from apiserver.negotiation import PROTOBUF, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
-from apiserver.prepare import resource_of
 from apiserver.protobuf import encode_status
 from apiserver.target import PageNotFound, Target, resolve, segments
 from registry.documents import dump_yaml
@@ -30,7 +29,6 @@ from registry.errors import (
     BadRequest,
     ExpiredError,
     InternalError,
-    MethodNotAllowed,
     ServiceUnavailable,
     TooLarge,
     Unauthorized,
@@ -229,7 +227,9 @@ class App:
             line = forms.event_line("ERROR", msgspec.json.encode(expired.status()))
             await _send(send, 200, [JSON_HEADER, NO_CACHE], [line], exchange, chunked=True)
             return
-        await send({"type": "http.response.start", "status": 200, "headers": [JSON_HEADER, NO_CACHE, *_warning_headers(call.warnings)]})
+        await send(
+            {"type": "http.response.start", "status": 200, "headers": [JSON_HEADER, NO_CACHE, *_warning_headers(call.warnings)]}
+        )
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         exchange.status, exchange.sent = 200, True
 
@@ -237,7 +237,14 @@ class App:
             await send({"type": "http.response.body", "body": data, "more_body": True})
 
         stream = watch.Stream(
-            self._store, view, matcher, options, write, chance=self._chance, bookmark_every=self._timing.bookmark, longest=self._timing.timeout
+            self._store,
+            view,
+            matcher,
+            options,
+            write,
+            chance=self._chance,
+            bookmark_every=self._timing.bookmark,
+            longest=self._timing.timeout,
         )
         await self._run_stream(stream, place, receive)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
@@ -307,7 +314,9 @@ def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
 def _content_type(headers: Mapping[bytes, bytes]) -> str:
     encoding = headers.get(b"content-encoding", b"identity")
     if encoding not in (b"identity", b""):
-        raise UnsupportedMediaType(f"bodies in the encoding {encoding.decode('latin-1')!r} are not read here: send them as they are")
+        raise UnsupportedMediaType(
+            f"bodies in the encoding {encoding.decode('latin-1')!r} are not read here: send them as they are"
+        )
     return headers.get(b"content-type", b"").decode("latin-1")
 
 
@@ -315,10 +324,7 @@ def _verb(method: str, target: Target, query: Mapping[str, Sequence[str]]) -> st
     """What a method on a path means. Raises MethodNotAllowed, PageNotFound, BadRequest."""
     verb = VERBS.get(method)
     if verb is None:
-        resource = resource_of(target.kind, target.version)
-        details = {"group": target.version.group, "kind": target.kind.plural}
-        message = f' is not supported on resources of kind "{resource}"'
-        raise MethodNotAllowed(message, details={key: value for key, value in details.items() if value})
+        raise refusals.no_verb(target, "")
     if target.name:
         return verb
     if verb == "get":

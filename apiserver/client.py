@@ -28,6 +28,7 @@ from storage.store import Op as StoreOp
 
 Document = dict[str, Any]
 PAGE = "500"
+Parameters = dict[str, list[str]]
 
 
 class ManagerDoor:
@@ -94,7 +95,7 @@ class ManagerDoor:
                 yield [(Op[op.name], _seen(target.version, change, op)) for op, change in seen]
 
     async def _handle(
-        self, verb: str, target: Target, body: Document | None = None, *, query: dict[str, list[str]] | None = None, content_type: str = ""
+        self, verb: str, target: Target, body: Document | None = None, *, query: Parameters | None = None, content_type: str = ""
     ) -> Answer:
         call = Call(self._identity, verb, target, query or {}, b"" if body is None else body, content_type)
         return await self._manager.handle(call)
@@ -122,7 +123,9 @@ class ManagerSource:
         """Every change after a revision. Raises ExpiredError."""
         kind, version = self._find(model)
         async for changes in follow(self._manager, kind, after):
-            yield [SeenChange(change.op is StoreOp.DELETED, change.revision, HeldRecord(change.record, version)) for change in changes]
+            yield [
+                SeenChange(change.op is StoreOp.DELETED, change.revision, HeldRecord(change.record, version)) for change in changes
+            ]
 
     def _find(self, model: type) -> tuple[str, Version]:
         found = self._manager.registry.of_model(model)
@@ -217,8 +220,6 @@ def _seen(version: Version, change: Change, op: StoreOp) -> Document:
     return _in_version(version, record)
 
 
-def _selectors(query: Query) -> dict[str, list[str]]:
+def _selectors(query: Query) -> Parameters:
     pairs = (("labelSelector", query.labels), ("fieldSelector", query.fields))
     return {name: [value] for name, value in pairs if value}
-
-

@@ -1,7 +1,7 @@
 """Discovery: what is served, as documents that are made once per registry.
 
-Plain discovery is a walk (`/api`, `/apis`, `/apis/{group}`, `/apis/{group}/{version}`); aggregated discovery is all of it in two answers
-(`apidiscovery.k8s.io/v2`, KEP-3352), each with an ETag of its content.
+Plain discovery is a walk (`/api`, `/apis`, `/apis/{group}`, `/apis/{group}/{version}`); aggregated discovery is all of it in two
+answers (`apidiscovery.k8s.io/v2`, KEP-3352), each with an ETag of its content.
 """
 
 from __future__ import annotations
@@ -81,7 +81,9 @@ def _plain_form(accept: str) -> Form:
     form = choose_form(accept, shapes=False)
     if not accept.strip() or any(not clause.parameter("as") for clause in clauses(accept)):
         return form
-    raise NotAcceptable("only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf")
+    raise NotAcceptable(
+        "only the following media types are accepted: application/json, application/yaml, application/vnd.kubernetes.protobuf"
+    )
 
 
 def _plain(registry: Registry) -> dict[str, Document]:

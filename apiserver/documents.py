@@ -59,7 +59,9 @@ class OpenAPIDocuments:
             return None
         if place not in self._served:
             group, version = self._places[place]
-            self._served[place] = _served(msgspec.json.encode(openapi.openapi_v3(self._kinds(group, version))), f"/openapi/v3/{place}")
+            self._served[place] = _served(
+                msgspec.json.encode(openapi.openapi_v3(self._kinds(group, version))), f"/openapi/v3/{place}"
+            )
         return self._served[place]
 
     def v2(self, accept: str) -> tuple[bytes, str, str]:
@@ -67,7 +69,12 @@ class OpenAPIDocuments:
         if any(clause.media in (V2_ASKED, V2_ANSWERED) for clause in clauses(accept)):
             return openapi.SWAGGER_PROTOBUF, '"swagger-2.0"', V2_ANSWERED
         if self._v2 is None:
-            kinds = [kind for group, versions in self._registry.groups.items() for version in versions for kind in self._kinds(group, version)]
+            kinds = [
+                kind
+                for group, versions in self._registry.groups.items()
+                for version in versions
+                for kind in self._kinds(group, version)
+            ]
             self._v2 = _served(msgspec.json.encode(openapi.openapi_v2(kinds)), "/openapi/v2")
         return self._v2.body, self._v2.etag, "application/json"
 

@@ -1,7 +1,7 @@
 """Stored objects as bytes on the wire, in every form that a client may ask for.
 
-What is stored is canonical JSON, so the common form is made by joining bytes, not by encoding: the head of the version that was asked
-for, the revision, the rest of what is stored, the status. Tables, metadata and YAML decode the object first.
+What is stored is canonical JSON, so the common form is made by joining bytes, not by encoding: the head of the version that was
+asked for, the revision, the rest of what is stored, the status. Tables, metadata and YAML decode the object first.
 """
 
 from __future__ import annotations
@@ -68,9 +68,12 @@ class View:
 
 
 def check_view(view: View, *, collection: bool) -> None:
-    """Refuses a form that does not fit: metadata of one for a list, and the other way round. Raises NotAcceptable and BadRequest."""
+    """Refuses a form that does not fit: metadata of one for a list, and the other way round. Raises NotAcceptable and
+    BadRequest."""
     if view.form.shape is Shape.METADATA and collection:
-        raise NotAcceptable("you requested PartialObjectMetadata, but the requested object is a list (*unstructured.UnstructuredList)")
+        raise NotAcceptable(
+            "you requested PartialObjectMetadata, but the requested object is a list (*unstructured.UnstructuredList)"
+        )
     if view.form.shape is Shape.METADATA_LIST and not collection:
         raise NotAcceptable("you requested PartialObjectMetadataList, but the requested object is not a list")
     if view.form.shape is Shape.TABLE and view.include not in ("", "Metadata", "Object", "None"):
@@ -227,7 +230,13 @@ def _columns(view: View) -> tuple[Column, ...]:
 
 def _table(view: View, metadata: Document, records: Iterable[Record]) -> Document:
     columns = [
-        {"name": column.name, "type": column.type, "format": column.format, "description": column.description, "priority": column.priority}
+        {
+            "name": column.name,
+            "type": column.type,
+            "format": column.format,
+            "description": column.description,
+            "priority": column.priority,
+        }
         for column in _columns(view)
     ]
     rows = [{"cells": _cells(view, record), "object": _row_object(view, record)} for record in records]
@@ -276,4 +285,3 @@ def _row_object(view: View, record: Record) -> Any:
     if view.include == "Object":
         return msgspec.Raw(object_json(view.kind, view.version, record))
     return msgspec.Raw(_metadata(View(view.kind, view.version, Form()), record))
-

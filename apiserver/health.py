@@ -25,7 +25,8 @@ class Report:
 
 
 class Health:
-    """The checks behind `/healthz`, `/livez` and `/readyz`. A check that raises has failed; why is for the log, not for the caller."""
+    """The checks behind `/healthz`, `/livez` and `/readyz`. A check that raises has failed; why is for the log, not for the
+    caller."""
 
     def __init__(self, checks: Mapping[str, Mapping[str, Check]], log: Callable[[str, Exception | None], None]) -> None:
         """`checks` are by endpoint, then by name, in the order in which they are shown."""

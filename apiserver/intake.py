@@ -1,7 +1,7 @@
 """From bytes to a document of the kind that the path names: step two of a request.
 
-Type before value: apiVersion and kind are compared with the path first, then metadata and the rest are read by what the version's schema
-says. Unknown and duplicate fields are dropped and reported as the client wished: refused, warned of, or ignored.
+Type before value: apiVersion and kind are compared with the path first, then metadata and the rest are read by what the
+version's schema says. Unknown and duplicate fields are dropped and reported as the client wished: refused, warned of, or ignored.
 """
 
 from __future__ import annotations
@@ -55,7 +55,13 @@ def read(registry: Registry, target: Target, raw: bytes | Document, content_type
 
 
 def understand(
-    target: Target, document: Document, options: WriteOptions, duplicates: Sequence[str], warnings: Sequence[str], *, patched: bool = False
+    target: Target,
+    document: Document,
+    options: WriteOptions,
+    duplicates: Sequence[str],
+    warnings: Sequence[str],
+    *,
+    patched: bool = False,
 ) -> Intake:
     """Reads metadata, prunes, defaults and checks. What is unknown is refused or warned of, as the options say."""
     kind, version = target.kind, target.version

@@ -1,7 +1,7 @@
 """Lists: which moment they show, and how they are cut into pages.
 
-All pages of a list are from one moment. A continue token says which one, and the last object that was sent; it is opaque to clients, and
-worth no more than what it says: whoever makes one up sees what they may list anyway.
+All pages of a list are from one moment. A continue token says which one, and the last object that was sent; it is opaque to
+clients, and worth no more than what it says: whoever makes one up sees what they may list anyway.
 """
 
 from __future__ import annotations
@@ -51,7 +51,13 @@ def decode_token(text: str) -> Token:
     except (Base64Error, UnicodeEncodeError):
         why = "illegal base64 data"
     except (msgspec.MsgspecError, ValueError) as error:
-        why = str(error) if raw[:1] == b"{" else f"invalid character '\\x{raw[0]:02x}' looking for beginning of value" if raw else str(error)
+        why = (
+            str(error)
+            if raw[:1] == b"{"
+            else f"invalid character '\\x{raw[0]:02x}' looking for beginning of value"
+            if raw
+            else str(error)
+        )
     raise BadRequest(f"invalid continue token: continue key is not valid: {why}")
 
 
@@ -121,11 +127,14 @@ def _expired_token(token: Token) -> ExpiredError:
     """410 with a token that goes on from the same place in the newest state, for clients that can live with that."""
 
     error = ExpiredError(
-        "the moment that this list was begun at is no longer kept, so the rest of it cannot be shown as it was: begin the list again, or "
-        "go on with the continue token in metadata.continue, which takes the rest from the newest state"
-    )
-    error.metadata = {"continue": encode_token(msgspec.structs.replace(token, rv=0))}
-    return error
+        "the moment that this list was begun at is no longer kept, so the rest of it cannot be shown as it was: begin
+        the list
+        again, or " "go on with the
+        continue token in metadata.continue, which takes the rest from the newest state"
+  
+   
+    ) error.metadata = {"continue": encode_token(msgspec.structs.replace(token,
+    rv=0))} return error
 
 
 def _named(records: Sequence[Record], name: str) -> Sequence[Record]:

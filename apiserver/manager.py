@@ -1,4 +1,5 @@
-"""The request path. Every read and write of the API goes through here, whether it came over a socket or from an actor in this process.
+"""The request path. Every read and write of the API goes through here, whether it came over a socket or from an actor in this
+process.
 
 A call has been authenticated and its path resolved. Then, in this order:
 
@@ -14,7 +15,8 @@ Fan-out is part of the store's commit, and answering is up to the caller: result
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -24,18 +26,17 @@ import msgspec
 from admission.chain import Chain
 from admission.identity import Identity
 from admission.review import Attributes, Authorizer, Review
-from apiserver import intake, lists, patching, prepare, scaling
+from apiserver import deleting, intake, lists, patching, prepare, refusals, scaling
 from apiserver.forms import Page, document_of
 from apiserver.matching import Matcher
-from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, delete_options, list_options, text, write_options
+from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, list_options, text, write_options
 from apiserver.target import Target
 from registry import metadata as meta
-from registry.documents import Malformed, canonical
-from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, Forbidden, Invalid, MethodNotAllowed, ServerTimeout, ServiceUnavailable
-from registry.errors import details as status_details
+from registry.documents import canonical
+from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, Invalid, MethodNotAllowed, ServiceUnavailable
 from registry.kinds import Kind, Registry
 from registry.selectors import FieldSelector, LabelSelector
-from storage.store import Change, Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable, Write
+from storage.store import Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable
 
 Document = dict[str, Any]
 ATTEMPTS = 5
@@ -70,14 +71,6 @@ class Answer:
     record: Record | None = None
     page: Page | None = None
     document: Document | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Decided:
-    """An object as it is about to be written: in the version of the path, and as the store takes it."""
-
-    document: Document
-    write: Put
 
 
 class Manager:
@@ -118,7 +111,7 @@ class Manager:
         try:
             return await self._verbs[call.verb](call)
         except Unavailable as error:
-            raise _unavailable(error) from error
+            raise refusals.unavailable(error) from error
         except Closed as error:
             raise ServiceUnavailable("the server is shutting down") from error
 
@@ -131,7 +124,7 @@ class Manager:
         attributes = Attributes(call.identity, call.verb, target.kind.resource, target.subresource, target.namespace or "", name)
         why = self._authorizer.authorize(attributes)
         if why is not None:
-            raise _forbidden(call, name, why)
+            raise refusals.unauthorized(target, call.verb, call.identity.username, name, why)
 
     def _check_verb(self, call: Call) -> None:
         """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
@@ -143,11 +136,9 @@ class Manager:
             return
         allowed = _subresource_verbs(kind, target.subresource)
         if allowed is None:
-            raise prepare.not_found(kind, target.version, target.name)
+            raise refusals.not_found(target)
         if verb not in allowed:
-            resource = prepare.resource_of(kind, target.version)
-            message = f'{verb} is not supported on resources of kind "{resource}"'
-            raise MethodNotAllowed(message, details=status_details(group=target.version.group, kind=kind.plural))
+            raise refusals.no_verb(target, verb)
 
     # Reading
 
@@ -172,7 +163,7 @@ class Manager:
     def _record(self, target: Target) -> Record:
         record = self.store.get(_key(target))
         if record is None:
-            raise prepare.not_found(target.kind, target.version, target.name)
+            raise refusals.not_found(target)
         return record
 
     # Writing
@@ -184,7 +175,7 @@ class Manager:
         call.warnings += taken.warnings
         document = self._own(target, taken.document)
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
-            raise _other_name(document["metadata"]["name"], target.name)
+            raise refusals.other_name(target, document["metadata"]["name"])
         if document["metadata"].get("resourceVersion"):
             raise BadRequest("resourceVersion should not be set on objects to be created")
         generated = not document["metadata"].get("name")
@@ -200,16 +191,15 @@ class Manager:
         raise AssertionError("unreachable")
 
     async def _create(
-        self, call: Call, options: WriteOptions, document: Document, causes: list[Cause], require: tuple[Key, int] | None
+        self, call: Call, options: WriteOptions, document: Document, causes: Sequence[Cause], require: tuple[Key, int] | None
     ) -> Answer:
         kind, version = call.target.kind, call.target.version
         document = await self._admit(call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
         put = _put(call.target, key, document, expect=0, require=require)
-        existing = self.store.get(key)
-        if existing is not None:
-            raise self._taken(call.target, existing)
+        if self.store.get(key) is not None:
+            raise self._taken(call.target, key)
         if options.dry_run:
             return Answer(201, _unstored(put, 0))
         try:
@@ -218,14 +208,14 @@ class Manager:
             if conflict.key != key:
                 self._require_namespace(call.target, name)  # refuses, if the namespace went away meanwhile
                 return await self._create(call, options, document, [], self._require_namespace(call.target, name))
-            raise self._taken(call.target, self.store.get(key)) from conflict
+            raise self._taken(call.target, key) from conflict
         return Answer(201, change.record)
 
     def _own(self, target: Target, document: Document) -> Document:
         """The document as one of the path's namespace. Raises BadRequest when it says another."""
         namespace = document["metadata"].get("namespace")
         if target.kind.namespaced and namespace and namespace != target.namespace:
-            raise BadRequest("the namespace of the provided object does not match the namespace sent on the request")
+            raise refusals.other_namespace()
         return document
 
     def _require_namespace(self, target: Target, name: str) -> tuple[Key, int] | None:
@@ -235,19 +225,14 @@ class Manager:
         key = Key("namespaces", "", target.namespace)
         record = self.store.get(key)
         if record is None:
-            raise _no_namespace(target.namespace)
+            raise refusals.no_namespace(target.namespace)
         if _is_deleting(record):
-            cause = Cause("NamespaceTerminating", f"namespace {target.namespace} is being terminated", "metadata.namespace")
-            why = f"unable to create new content in namespace {target.namespace} because it is being terminated"
-            raise prepare.refused(target.kind, target.version, name, why, (cause,))
+            raise refusals.terminating(target, target.namespace, name)
         return key, record.revision
 
-    def _taken(self, target: Target, existing: Record | None) -> AlreadyExists:
-        name = existing.key.name if existing else target.name
-        message = f'{prepare.resource_of(target.kind, target.version)} "{name}" already exists'
-        if existing is not None and _is_deleting(existing):
-            message = f"object is being deleted: {message}"
-        return AlreadyExists(message, details=prepare.object_details(target.kind, target.version, name))
+    def _taken(self, target: Target, key: Key) -> AlreadyExists:
+        existing = self.store.get(key)
+        return refusals.taken(target, key.name, deleting=existing is not None and _is_deleting(existing))
 
     async def update(self, call: Call) -> Answer:
         """Replaces an object, or the part of it that a subresource is."""
@@ -297,7 +282,7 @@ class Manager:
                 return await self._rewrite_once(call, options, record, propose)
             except Conflict as conflict:
                 if attempt == ATTEMPTS - 1:
-                    raise prepare.modified(call.target.kind, call.target.version, call.target.name) from conflict
+                    raise refusals.modified(call.target) from conflict
                 await self.store.reached(conflict.found, lists.FUTURE_WAIT)
         raise AssertionError("unreachable")
 
@@ -331,37 +316,27 @@ class Manager:
     def _check_address(self, target: Target, document: Document) -> None:
         """A body may not say another name or namespace than its path. Raises BadRequest."""
         self._own(target, document)
-        name = document["metadata"].get("name")
-        if not name:
-            raise BadRequest(f"the name of the object ({target.name} based on URL) was undeterminable: name must be provided")
+        name = document["metadata"].get("name", "")
         if name != target.name:
-            raise _other_name(name, target.name)
+            raise refusals.other_name(target, name)
 
     def _check_preconditions(self, call: Call, document: Document, record: Record) -> None:
         """The resourceVersion and uid of a body are preconditions. Raises ConflictError, Invalid."""
         target = call.target
-        kind, version = target.kind, target.version
         sent = document["metadata"].get("resourceVersion")
         if not sent or sent == "0":
-            if not kind.strategy.unconditional_update and target.subresource != "scale":
-                raise prepare.unversioned(kind, version, target.name)
+            if not target.kind.strategy.unconditional_update and target.subresource != "scale":
+                raise refusals.unversioned(target)
         elif not (sent.isascii() and sent.isdigit()):
             raise BadRequest(f'strconv.ParseUint: parsing "{sent}": invalid syntax')
         elif sent != str(record.revision):
-            raise prepare.modified(kind, version, target.name)
+            raise refusals.modified(target)
         uid = document["metadata"].get("uid")
         if uid and uid != record.uid and call.verb == "update":
-            key = "/".join(part for part in ("/registry", version.group, kind.plural, record.key.namespace, record.key.name) if part)
-            raise prepare.modified(
-                kind,
-                version,
-                target.name,
-                f"StorageError: invalid object, Code: 4, Key: {key}, ResourceVersion: 0, AdditionalErrorMsg: "
-                f"Precondition failed: UID in precondition: {uid}, UID in object meta: {record.uid}",
-            )
+            raise refusals.other_uid(target, uid, record)
 
     async def _admit(
-        self, call: Call, options: WriteOptions, new: Document, old: Document | None, causes: list[Cause]
+        self, call: Call, options: WriteOptions, new: Document, old: Document | None, causes: Sequence[Cause]
     ) -> Document:
         """Mutates, then validates. Raises Invalid with all causes together."""
         kind, version, strategy = call.target.kind, call.target.version, call.target.kind.strategy
@@ -370,7 +345,9 @@ class Manager:
         review = Review(operation, new, old, call.identity, options.dry_run, call.target.subresource, call.warn)
         handled = chain is not None and not call.target.subresource and not causes
         if handled and chain is not None and chain.mutates:
-            mutated = intake.understand(call.target, await chain.mutate(review), replace(options, field_validation="Ignore"), (), ())
+            mutated = intake.understand(
+                call.target, await chain.mutate(review), replace(options, field_validation="Ignore"), (), ()
+            )
             new, causes = mutated.document, mutated.causes
             review = replace(review, new=new)
         found = meta.validate(new["metadata"], namespaced=kind.namespaced, name_rule=strategy.name_rule)
@@ -390,7 +367,7 @@ class Manager:
 
     async def delete(self, call: Call) -> Answer:
         """Deletes an object, or marks it when finalizers hold it. Raises ConflictError for preconditions that do not hold."""
-        options = self._delete_options(call)
+        options = deleting.options_of(call.body, call.content_type, call.query)
         target = call.target
         for _ in range(ATTEMPTS):
             record = self._record(target)
@@ -398,45 +375,31 @@ class Manager:
                 return await self._delete(target, record, options)
             except Conflict as conflict:
                 await self.store.reached(conflict.found, lists.FUTURE_WAIT)
-        raise prepare.modified(target.kind, target.version, target.name)
-
-    def _delete_options(self, call: Call) -> DeleteOptions:
-        document: Document = {}
-        if isinstance(call.body, dict):
-            document = call.body
-        elif call.body:
-            try:
-                document, _ = intake.parse_body(call.body, call.content_type)
-            except Malformed as error:
-                raise BadRequest(f"{error.stage}{error.message}") from None
-        kind, api_version = document.get("kind", "DeleteOptions"), document.get("apiVersion", "v1")
-        if kind != "DeleteOptions":
-            scheme = "k8s.io/apimachinery/pkg/apis/meta/internalversion/scheme/register.go:27"
-            raise BadRequest(f'no kind "{kind}" is registered for version "{api_version}" in scheme "{scheme}"')
-        return delete_options(document, call.query)
+        raise refusals.modified(target)
 
     async def _delete(self, target: Target, record: Record, options: DeleteOptions) -> Answer:
-        kind, version, name = target.kind, target.version, record.key.name
-        if name in kind.strategy.protected:
-            raise prepare.refused(kind, version, name, "this namespace may not be deleted")
-        _check_delete(target, record, options)
+        kind = target.kind
+        deleting.check(target, record, options)
         old = document_of(record)
         if not prepare.held(kind, old):
             if not options.dry_run:
                 await self.store.commit(Remove(record.key, record.revision))
-            return Answer(document=_deleted(target, record))
+            return Answer(document=deleting.gone(target, record))
         if "deletionTimestamp" in old["metadata"]:
             return Answer(record=record)
-        put = _put(replace(target, version=kind.storage), record.key, prepare.marked(kind, old, self._now()), expect=record.revision)
+        put = _put(
+            replace(target, version=kind.storage), record.key, prepare.marked(kind, old, self._now()), expect=record.revision
+        )
         if options.dry_run:
             return Answer(record=_unstored(put, record.revision))
         return Answer(record=(await self.store.commit(put)).record)
 
     async def delete_collection(self, call: Call) -> Answer:
         """Deletes what a list would show; answers that list. Objects that others delete meanwhile are no error."""
-        delete, options = self._delete_options(call), list_options(call.query, watch=False)
+        delete = deleting.options_of(call.body, call.content_type, call.query)
+        options = list_options(call.query, watch=False)
         page = await lists.page(self.store, call.target, self.matcher(call, options), options)
-        refusals: list[ApiError] = []
+        refused: deque[ApiError] = deque()
 
         async def one(record: Record) -> None:
             target = replace(call.target, namespace=record.key.namespace or None, name=record.key.name)
@@ -450,15 +413,15 @@ class Manager:
                 except Conflict as conflict:
                     await self.store.reached(conflict.found, lists.FUTURE_WAIT)
                 except ApiError as error:
-                    refusals.append(error)
+                    refused.append(error)
                     return
 
         for start in range(0, len(page.records), lists.BATCH):
             async with anyio.create_task_group() as tasks:
                 for record in page.records[start : start + lists.BATCH]:
                     tasks.start_soon(one, record)
-        if refusals:
-            raise refusals[0]
+        if refused:
+            raise refused[0]
         return Answer(page=page)
 
 
@@ -487,9 +450,8 @@ def _put(target: Target, key: Key, document: Document, *, expect: int, require: 
         document = target.version.codec.encode(document)
     if document.get("apiVersion") != storage.api_version:
         document = {**document, "apiVersion": storage.api_version}
-    uid = document["metadata"]["uid"]
     encoded = canonical(document)
-    return Put(key, uid, storage.api_version, encoded.desired, encoded.status, expect, require)
+    return Put(key, document["metadata"]["uid"], storage.api_version, encoded.desired, encoded.status, expect, require)
 
 
 def _unstored(put: Put, revision: int) -> Record:
@@ -512,64 +474,9 @@ def _is_deleting(record: Record) -> bool:
     return _read_deleting(record.desired).metadata.deletion_timestamp is not None
 
 
-def _check_delete(target: Target, record: Record, options: DeleteOptions) -> None:
-    """Preconditions of a delete. Raises ConflictError."""
-    why = ""
-    if options.uid and options.uid != record.uid:
-        why = (
-            f"the UID in the precondition ({options.uid}) does not match the UID in record ({record.uid}). "
-            "The object might have been deleted and then recreated"
-        )
-    elif options.resource_version and options.resource_version != str(record.revision):
-        why = (
-            f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion in record "
-            f"({record.revision}). The object might have been modified"
-        )
-    if why:
-        refusal = prepare.modified(target.kind, target.version, record.key.name, why)
-        qualified = f"{target.kind.name}.{target.version.group}" if target.version.group else target.kind.name
-        refusal.message = f'Operation cannot be fulfilled on {qualified} "{record.key.name}": {why}'
-        refusal.details = status_details(name=record.key.name, group=target.version.group, kind=target.kind.name)
-        raise refusal
-
-
-def _deleted(target: Target, record: Record) -> Document:
-    """The Status of success that a delete answers: `kind` holds the plural."""
-    body = status_details(name=record.key.name, group=target.version.group, kind=target.kind.plural, uid=record.uid)
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success", "details": body}
-
-
 def _subresource_verbs(kind: Kind, subresource: str) -> tuple[str, ...] | None:
     if subresource in kind.extra_subresources:
         return kind.extra_subresources[subresource]
     if (subresource == "status" and kind.has_status) or (subresource == "scale" and kind.scale is not None):
         return ("get", "patch", "update")
     return None
-
-
-def _no_namespace(namespace: str) -> ApiError:
-    from registry.errors import NotFound
-
-    return NotFound(f'namespaces "{namespace}" not found', details=status_details(name=namespace, kind="namespaces"))
-
-
-def _other_name(name: str, path_name: str) -> BadRequest:
-    return BadRequest(f"the name of the object ({name}) does not match the name on the URL ({path_name})")
-
-
-def _forbidden(call: Call, name: str, why: str) -> Forbidden:
-    """403 in the words of the Kubernetes API: who cannot do what, and where."""
-    target = call.target
-    resource = target.kind.plural + (f"/{target.subresource}" if target.subresource else "")
-    where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
-    asked = f'{prepare.resource_of(target.kind, target.version)} "{name}" is forbidden' if name else f"{resource} is forbidden"
-    message = f'{asked}: User "{call.identity.username}" cannot {call.verb} resource "{resource}" in API group "{target.version.group}" {where}: {why}'
-    return Forbidden(message, details=prepare.object_details(target.kind, target.version, name))
-
-
-def _unavailable(error: Unavailable) -> ApiError:
-    """Retry-After only where it is certain that nothing was written: clients repeat any verb that carries it."""
-    if error.committed is None:
-        return ServerTimeout(f"the write may or may not have been stored: {error}; read the object before you repeat it")
-    retry = status_details() | {"retryAfterSeconds": 1}
-    return ServerTimeout(f"the store did not take the request: {error}", details=retry, headers=[("retry-after", "1")])

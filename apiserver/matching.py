@@ -1,7 +1,7 @@
 """Which objects a list or a watch is about: namespace, labels, fields.
 
-Labels are read from the stored bytes by a decoder that skips the rest; whole documents are decoded only for selectors of fields other
-than name and namespace. What is computed from a change is kept with the change, so a thousand watchers ask once.
+Labels are read from the stored bytes by a decoder that skips the rest; whole documents are decoded only for selectors of fields
+other than name and namespace. What is computed from a change is kept with the change, so a thousand watchers ask once.
 """
 
 from __future__ import annotations

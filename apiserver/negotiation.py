@@ -1,7 +1,7 @@
 """Which form an answer takes: JSON, YAML, a Table, or metadata alone. Pure.
 
-Clients list what they would like (protobuf, then Table, then JSON) and rely on the server passing over what it does not make. So every
-clause of Accept is tried in order of quality and position, and only when none can be met is the request refused with 406.
+Clients list what they would like (protobuf, then Table, then JSON) and rely on the server passing over what it does not make. So
+every clause of Accept is tried in order of quality and position, and only when none can be met is the request refused with 406.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Query parameters: read once, checked, and handed on as frozen values.
 
-Unknown parameters are ignored. What is wrong is refused in the words of the Kubernetes API: a number that is none is a 400, a combination
-that makes no sense is a 422 on the options' own kind (`ListOptions.meta.k8s.io`).
+Unknown parameters are ignored. What is wrong is refused in the words of the Kubernetes API: a number that is none is a 400, a
+combination that makes no sense is a 422 on the options' own kind (`ListOptions.meta.k8s.io`).
 """
 
 from __future__ import annotations
@@ -184,7 +184,8 @@ def _watch_causes(options: ListOptions) -> list[Cause]:
 
 @dataclass(frozen=True, slots=True)
 class DeleteOptions:
-    """Options of a delete. `propagation` is Foreground, Background, Orphan or empty; `uid` and `resource_version` are preconditions."""
+    """Options of a delete. `propagation` is Foreground, Background, Orphan or empty; `uid` and `resource_version` are
+    preconditions."""
 
     dry_run: bool = False
     propagation: str = ""
@@ -237,10 +238,9 @@ GO_TYPES = {str: "string", bool: "bool", int: "number", float: "number", list: "
 def _typed(source: Mapping[str, Any], name: str, wanted: type, go_type: str) -> Any:
     value = source.get(name)
     if value is None or (isinstance(value, wanted) and not (wanted is int and isinstance(value, bool))):
-        if wanted is list and value and not all(isinstance(item, str) for item in value):
-            value = next(item for item in value if not isinstance(item, str))
-            go_type = "string"
-        else:
+        wrong = [item for item in value if not isinstance(item, str)] if isinstance(value, list) else []
+        if not wrong:
             return value
+        value, go_type = wrong[0], "string"
     kind = GO_TYPES.get(type(value), "null")
     raise BadRequest(f"json: cannot unmarshal {kind} into Go struct field DeleteOptions.{name} of type {go_type}")

@@ -1,4 +1,5 @@
-"""What is served besides resources: discovery, version, health, OpenAPI, the index of paths. Starlette's routing, without redirects."""
+"""What is served besides resources: discovery, version, health, OpenAPI, the index of paths. Starlette's routing, without
+redirects."""
 
 from __future__ import annotations
 
@@ -25,7 +26,9 @@ PLAIN = {"x-content-type-options": "nosniff", "cache-control": "no-cache, privat
 PUBLIC_CACHE = "public"
 
 
-def pages(discovery: Discovery, documents: OpenAPIDocuments, health: Health, version: dict[str, str]) -> Callable[..., Awaitable[None]]:
+def pages(
+    discovery: Discovery, documents: OpenAPIDocuments, health: Health, version: dict[str, str]
+) -> Callable[..., Awaitable[None]]:
     """The ASGI application of all this. Refusals leave it as ApiError."""
     version_json = msgspec.json.encode(version)
 

@@ -1,4 +1,5 @@
-"""What the server decides of an object, whoever wrote it: identity, times, generation, and which part a subresource may change. Pure.
+"""What the server decides of an object, whoever wrote it: identity, times, generation, and which part a subresource may change.
+Pure.
 
 Sources: Kubernetes API conventions, "Metadata", "Spec and Status"; `docs/resources.md` in short.
 """
@@ -10,15 +11,13 @@ from typing import Any
 from uuid import UUID
 
 from registry import metadata as meta
-from registry.errors import Cause, ConflictError, Forbidden, Invalid, NotFound, details, invalid
-from registry.kinds import Kind, Version, resource_name
+from registry.kinds import Kind
 from registry.names import generate_name
 from registry.times import format_time
 
 Document = dict[str, Any]
 
 OUTSIDE_SPEC = frozenset({"apiVersion", "kind", "metadata"})
-MUST_MATCH = "the object has been modified; please apply your changes to the latest version and try again"
 
 
 def created(kind: Kind, document: Document, namespace: str | None, now: float, chance: random.Random) -> Document:
@@ -91,39 +90,3 @@ def held(kind: Kind, document: Document) -> bool:
     return bool(
         document["metadata"].get("finalizers") or (kind.strategy.finalizers_in_spec and document.get("spec", {}).get("finalizers"))
     )
-
-
-# Refusals that name an object.
-
-
-def resource_of(kind: Kind, version: Version) -> str:
-    """The resource as messages call it: the plural and the group of the path."""
-    return resource_name(kind.plural, version.group)
-
-
-def object_details(kind: Kind, version: Version, name: str, **more: Any) -> dict[str, Any]:
-    """The details of a Status about one object."""
-    return details(name=name, group=version.group, kind=kind.plural, **more)
-
-
-def not_found(kind: Kind, version: Version, name: str) -> NotFound:
-    """404: there is no such object."""
-    return NotFound(f'{resource_of(kind, version)} "{name}" not found', details=object_details(kind, version, name))
-
-
-def modified(kind: Kind, version: Version, name: str, why: str = MUST_MATCH) -> ConflictError:
-    """409: the object is not what the write was decided on."""
-    message = f'Operation cannot be fulfilled on {resource_of(kind, version)} "{name}": {why}'
-    return ConflictError(message, details=object_details(kind, version, name))
-
-
-def refused(kind: Kind, version: Version, name: str, why: str, causes: tuple[Cause, ...] = ()) -> Forbidden:
-    """403: this object may not be written so, whoever asks."""
-    return Forbidden(
-        f'{resource_of(kind, version)} "{name}" is forbidden: {why}', details=object_details(kind, version, name, causes=causes)
-    )
-
-
-def unversioned(kind: Kind, version: Version, name: str) -> Invalid:
-    """422: an update has to say which revision it was decided on."""
-    return Invalid(kind.plural, version.group, name, [invalid("metadata.resourceVersion", 0, "must be specified for an update")])

@@ -1,7 +1,7 @@
 """The one protobuf message that is written: a Status, for clients that accept nothing else.
 
-Wire format: https://protobuf.dev/programming-guides/encoding. Envelope of the Kubernetes API: four magic bytes, then `Unknown` with the
-type in field 1 and the message in field 2. Field numbers of Status: 2 status, 3 message, 4 reason, 6 code.
+Wire format: https://protobuf.dev/programming-guides/encoding. Envelope of the Kubernetes API: four magic bytes, then `Unknown`
+with the type in field 1 and the message in field 2. Field numbers of Status: 2 status, 3 message, 4 reason, 6 code.
 """
 
 from __future__ import annotations

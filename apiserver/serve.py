@@ -6,8 +6,8 @@
     manager, application                       the request path
     uvicorn, actors, compactor                 one task group, until SIGTERM
 
-On SIGTERM readiness drops first; then the watches end, requests in flight finish, actors finish what they are at, and the store commits
-what is pending.
+On SIGTERM readiness drops first; then the watches end, requests in flight finish, actors finish what they are at, and the store
+commits what is pending.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as distribution_version
+from pathlib import Path
 from secrets import SystemRandom
 
 import anyio
@@ -44,7 +45,7 @@ from admission.tokens import TokenTable
 from apiserver import datadir, kubeconfig, tls
 from apiserver.asgi import App, Timing
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
-from apiserver.config import Address, Settings
+from apiserver.config import Address, History, Settings
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
@@ -73,7 +74,8 @@ KUBERNETES_MINOR = "33"
 
 
 def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
-    """Runs the server until SIGTERM or SIGINT; returns the exit code. Raises StartError, RegistryError, InvalidDatabase, Locked, ..."""
+    """Runs the server until SIGTERM or SIGINT; returns the exit code. Raises StartError, RegistryError, InvalidDatabase, Locked,
+    ..."""
     with _logging(settings) as logs:
         registry = build(plugins, KINDS)
         actors = [from_declaration(declaration) for declaration in registry.actors]
@@ -113,9 +115,11 @@ class Place:
     kubeconfig: str
 
 
-def _place(settings: Settings, folder: datadir.Path, listener: socket.socket, address: Address, log: Logger) -> Place:
+def _place(settings: Settings, folder: Path, listener: socket.socket, address: Address, log: Logger) -> Place:
     token = datadir.admin_token(folder, lambda line: log.warning(line))
-    certificate = tls.certificate(folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=datetime.now(UTC))
+    certificate = tls.certificate(
+        folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=datetime.now(UTC)
+    )
     url = kubeconfig.server_url(address)
     path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token)
     return Place(listener, url, certificate, token, kubeconfig.export_line(path))
@@ -148,9 +152,7 @@ class Server:
         self._log = logs.logger
         self._ready = False
         chance = SystemRandom()
-        self.manager = Manager(
-            registry, store, _authorizer(registry), _chains(registry, logs.logger), now=time.time, chance=chance
-        )
+        self.manager = Manager(registry, store, _authorizer(registry), _chains(registry, logs.logger), now=time.time, chance=chance)
         self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
@@ -196,7 +198,8 @@ class Server:
             self._log.warning("a health check failed", check=name, error=str(error) if error else "")
 
     async def bootstrap(self) -> None:
-        """Makes the namespaces that are there from the first start on. History begins after them: nobody has seen what was before."""
+        """Makes the namespaces that are there from the first start on. History begins after them: nobody has seen what was
+        before."""
         first = self._store.revision == 0
         target = Target(NAMESPACE, NAMESPACE.storage, None)
         for name in INITIAL:
@@ -210,15 +213,12 @@ class Server:
 
     async def run(self) -> None:
         """Serves until a signal comes."""
-        history = self._settings.history
-        async with anyio.create_task_group() as tasks, anyio.create_task_group() as actors:
-            async with _uvicorn(self.app, self._settings, self._place) as http:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._compact, self._settings.history)
+            async with anyio.create_task_group() as actors, _uvicorn(self.app, self._settings, self._place) as http:
                 for runner in self._runners:
                     actors.start_soon(self._supervise, runner)
-                tasks.start_soon(self._compact, history.compact_seconds, history.max_age_seconds, history.max_changes)
-                self._ready = True
-                self._log.info("serving", url=self._place.url, actors=len(self._runners), kinds=len(self.manager.registry.kinds))
-                print(f"Skep serves {self._place.url}\n{self._place.kubeconfig}", file=sys.stdout, flush=True)  # noqa: T201
+                self._announce()
                 await _signalled(self._log)
                 self._ready = False
                 await anyio.sleep(ANNOUNCE)
@@ -227,17 +227,18 @@ class Server:
                 self.app.end_watches()
                 http.should_exit = True
             self._store.end_watches()
-            actors.cancel_scope.deadline = anyio.current_time() + self._settings.shutdown_grace_seconds
-            tasks.cancel_scope.deadline = actors.cancel_scope.deadline
-            self._stop_compacting()
+            tasks.cancel_scope.cancel()
 
-    async def _compact(self, interval: float, max_age: float, max_count: int) -> None:
-        with anyio.CancelScope() as scope:
-            self._stop_compacting = scope.cancel
-            await self._store.compactor(interval=interval, max_age=max_age, max_count=max_count)
+    def _announce(self) -> None:
+        """Says that everything is there, to the log and to whoever started the server."""
+        self._ready = True
+        self._log.info("serving", url=self._place.url, actors=len(self._runners), kinds=len(self.manager.registry.kinds))
+        print(f"Skep serves {self._place.url}\n{self._place.kubeconfig}", file=sys.stdout, flush=True)  # noqa: T201
 
-    def _stop_compacting(self) -> None:
-        """Replaced by the compactor's own when it runs."""
+    async def _compact(self, history: History) -> None:
+        await self._store.compactor(
+            interval=history.compact_seconds, max_age=history.max_age_seconds, max_count=history.max_changes
+        )
 
     async def _supervise(self, runner: Runner) -> None:
         """Runs an actor until it is stopped. One that breaks is started again; the server goes on."""
@@ -256,7 +257,7 @@ class Server:
 async def _uvicorn(app: App, settings: Settings, place: Place) -> AsyncIterator[uvicorn.Server]:
     """uvicorn on our socket, serving within the body of the `async with`; it ends when `should_exit` is set."""
     config = uvicorn.Config(
-        app,  # type: ignore[arg-type]
+        app,
         http=bounded(settings.limits.header_bytes),
         ws="none",
         lifespan="off",
@@ -324,5 +325,3 @@ def version_info() -> dict[str, str]:
         "compiler": platform.python_implementation().lower(),
         "platform": f"{platform.system().lower()}/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
     }
-
-

@@ -1,8 +1,9 @@
 """Watch streams: what was there, then every change, as lines of JSON until the time is up.
 
-A stream holds a place in the store's changes, not a queue. It is woken, takes what is new, and sends it in one piece; while it waits for
-a slow client it costs nobody anything, and when it has fallen out of history it is told so (`Expired`) and ends. A client that takes
-nothing at all for `STALLED` seconds is cut off.
+A stream holds a place in the store's changes, not a queue. It is woken, takes what is new, and sends it in one piece; while it
+waits for
+a slow client it costs nobody anything, and when it has fallen out of history it is told so (`Expired`) and ends. A client that
+takes nothing at all for `STALLED` seconds is cut off.
 
 Selectors look at an object before and after each change: what comes to match is ADDED, what ceases to match is DELETED.
 """
@@ -21,8 +22,8 @@ from apiserver.lists import caught_up
 from apiserver.matching import Matcher
 from apiserver.options import ListOptions, revision
 from registry.errors import ExpiredError
-from storage.store import Change, Closed, Cursor, Expired, Snapshot, Unavailable
 from storage.sql import SqlStore
+from storage.store import Change, Closed, Cursor, Expired, Snapshot, Unavailable
 
 BOOKMARK_BEFORE_END = 2.0
 """Seconds before its end at which a stream says once more how far it is."""
@@ -124,7 +125,11 @@ class Stream:
     async def _initial(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
             return
-        wanted = [record for record in snapshot.records if self._matcher.matches(record)] if self._matcher.selective else snapshot.records
+        wanted = (
+            [record for record in snapshot.records if self._matcher.matches(record)]
+            if self._matcher.selective
+            else snapshot.records
+        )
         for start in range(0, len(wanted), LINES):
             lines = []
             for record in wanted[start : start + LINES]:

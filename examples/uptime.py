@@ -106,7 +106,8 @@ class Check:
             run.tell(reason, f"{probe.spec.url} {message}", warning=not ready)
         now = format_time(time.time())
         condition = Condition(
-            type="Ready", status="True" if ready else "False", reason=reason, message=message, observed_generation=probe.metadata.generation
+            type="Ready", status="True" if ready else "False", reason=reason, message=message,
+            observed_generation=probe.metadata.generation
         )
         status = ProbeStatus(
             ready=ready,

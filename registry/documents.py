@@ -193,7 +193,7 @@ def _decoded(raw: bytes) -> Any:
 def is_deeper(value: Any, limit: int) -> bool:
     """Whether more than `limit` objects and lists are within each other. Does not recurse."""
     level = [value]
-    for _ in range(limit + 1):
+    for _ in range(limit):
         level = [item for holder in level for item in _items(holder) if isinstance(item, dict | list)]
         if not level:
             return False

@@ -19,8 +19,8 @@
     ├── ServiceUnavailable      503  starting or stopping
     └── Timeout                 504  the wait was in vain
 
-An error is raised where it is known and becomes a `Status` in one place (`ApiError.status`). Anything else that is raised is a bug of
-ours, answered as InternalError without its insides.
+An error is raised where it is known and becomes a `Status` in one place (`ApiError.status`). Anything else that is raised is a
+bug of ours, answered as InternalError without its insides.
 """
 
 from __future__ import annotations
@@ -58,7 +58,13 @@ class ApiError(Exception):
 
     def status(self) -> dict[str, Any]:
         """The Status object, as clients know it."""
-        body: dict[str, Any] = {"kind": "Status", "apiVersion": "v1", "metadata": self.metadata, "status": "Failure", "message": self.message}
+        body: dict[str, Any] = {
+            "kind": "Status",
+            "apiVersion": "v1",
+            "metadata": self.metadata,
+            "status": "Failure",
+            "message": self.message,
+        }
         if self.reason:
             body["reason"] = self.reason
         if self.details is not None:
@@ -201,9 +207,7 @@ class Timeout(ApiError):
 
 def details(*, name: str = "", group: str = "", kind: str = "", uid: str = "", causes: Iterable[Cause] = ()) -> dict[str, Any]:
     """The `details` of a Status; what is empty is left out, a cause that is there twice is said once."""
-    body: dict[str, Any] = {
-        key: value for key, value in (("name", name), ("group", group), ("kind", kind), ("uid", uid)) if value
-    }
+    body: dict[str, Any] = {key: value for key, value in (("name", name), ("group", group), ("kind", kind), ("uid", uid)) if value}
     listed = list(dict.fromkeys(causes))
     if listed:
         body["causes"] = [msgspec.to_builtins(cause) for cause in listed]
@@ -214,7 +218,8 @@ def details(*, name: str = "", group: str = "", kind: str = "", uid: str = "", c
 
 
 def shown(value: Any) -> str:
-    """A value as a cause shows it: JSON for scalars; objects and lists are left out, since they say nothing that the path does not."""
+    """A value as a cause shows it: JSON for scalars; objects and lists are left out, since they say nothing that the path does
+    not."""
     return msgspec.json.encode(value).decode()
 
 

@@ -1,8 +1,9 @@
 """Kinds and their versions, and the registry that holds them.
 
-A `Kind` is stored once, as one resource (`probes.uptime.example`), and served in one or more `Version`s. A version says how an object
-looks in it: its schema, its columns, its warning when it is deprecated. Versions of one shape are served by relabelling what is stored;
-a version of another shape has a `Codec`.
+A `Kind` is stored once, as one resource (`probes.uptime.example`), and served in one or more `Version`s. A version says how an
+object
+looks in it: its schema, its columns, its warning when it is deprecated. Versions of one shape are served by relabelling what is
+stored; a version of another shape has a `Codec`.
 
 A `Registry` is complete when it is built: everything that can be wrong with what was declared is found then, all of it at once, and
 nothing in it changes afterwards. To add a kind, build another one.
@@ -54,7 +55,8 @@ class Scale:
 
 @dataclass(frozen=True, slots=True)
 class Printer:
-    """Cells of a table that no JSONPath can give: built-in kinds compute theirs. `cells(document, now)` matches `columns` one by one."""
+    """Cells of a table that no JSONPath can give: built-in kinds compute theirs. `cells(document, now)` matches `columns` one by
+    one."""
 
     columns: tuple[Column, ...]
     cells: Callable[[Document, float], list[Any]]
@@ -94,8 +96,8 @@ def _no_causes(new: Document, old: Document | None) -> list[Cause]:
 class Strategy:
     """How a kind behaves where kinds differ. The defaults are those of a custom kind.
 
-    `builtin` kinds are those of Kubernetes itself: their bodies may leave out kind and apiVersion, items of their lists carry neither,
-    a wrong type in a body is a 400, and their updates need no resourceVersion unless `unconditional_update` is False.
+    `builtin` kinds are those of Kubernetes itself: their bodies may leave out kind and apiVersion, items of their lists carry
+    neither, a wrong type in a body is a 400, and their updates need no resourceVersion unless `unconditional_update` is False.
     """
 
     builtin: bool = False
@@ -115,8 +117,8 @@ class Strategy:
 class Version:
     """One served form of a kind.
 
-    `warning` is sent with every answer when the version is deprecated. `selectable` are the fields, besides name and namespace, that
-    field selectors may name, each with where it is found in the stored form.
+    `warning` is sent with every answer when the version is deprecated. `selectable` are the fields, besides name and namespace,
+    that field selectors may name, each with where it is found in the stored form.
     """
 
     group: str
@@ -250,7 +252,9 @@ class Registry:
         for handler in handlers:
             served = self._by_model.get(handler.model)
             if served is None:
-                problems.append(f"{handler.source}: {handler.name} handles {handler.model.__name__}, which no plugin declares as a kind")
+                problems.append(
+                    f"{handler.source}: {handler.name} handles {handler.model.__name__}, which no plugin declares as a kind"
+                )
                 continue
             resource = served[0].resource
             by_resource[resource] = (*by_resource.get(resource, ()), handler)
@@ -328,7 +332,9 @@ def _owner_problems(actors: Iterable[ActorDeclaration], models: Mapping[type, tu
             continue
         resource = served[0].resource
         if resource in owners:
-            problems.append(f"{actor.source}: {served[0].name} has an owner already: {owners[resource].name!r} at {owners[resource].source}")
+            problems.append(
+                f"{actor.source}: {served[0].name} has an owner already: {owners[resource].name!r} at {owners[resource].source}"
+            )
         elif served[0].owner == EXTERNAL:
             problems.append(f"{actor.source}: {served[0].name} is declared with owner='external'; an actor cannot own it")
         if actor.name in names:

@@ -87,9 +87,12 @@ class Plugin:
     ) -> None:
         """Declares a version of a kind. Called again for the same plural and group, it adds a version to the kind.
 
-        `kind` defaults to the name of the model, `singular` to its lower case. `status_subresource` defaults to whether the model has
-        a status: with it, status is written through `/status` alone. `owner="external"` lets whoever is authorized write the status;
-        otherwise the kind's actor alone does. `selectable` are JSONPaths that field selectors may name. `deprecated` sends a Warning
+        `kind` defaults to the name of the model, `singular` to its lower case. `status_subresource` defaults to whether the
+        model has
+        a status: with it, status is written through `/status` alone. `owner="external"` lets whoever is authorized write the
+        status;
+        otherwise the kind's actor alone does. `selectable` are JSONPaths that field selectors may name. `deprecated` sends a
+        Warning
         with every answer (a text, or True for one that names the successor). The stored version is the one with `storage=True`, or
         the most preferred of those that are not deprecated.
 
@@ -119,13 +122,13 @@ class Plugin:
         )
 
     def mutates(self, model: type) -> Callable[[F], F]:
-        """The decorated function may change objects of this kind before they are validated and stored: it returns the next object, or
-        None to leave it as it is. Functions run in the order of declaration."""
+        """The decorated function may change objects of this kind before they are validated and stored: it returns the next
+        object, or None to leave it as it is. Functions run in the order of declaration."""
         return self._handler(model, self.mutators)
 
     def validates(self, model: type) -> Callable[[F], F]:
-        """The decorated function says what is wrong with an object of this kind: a list of `Cause`, or None. All are run, and what they
-        found is reported together."""
+        """The decorated function says what is wrong with an object of this kind: a list of `Cause`, or None. All are run, and
+        what they found is reported together."""
         return self._handler(model, self.validators)
 
     def _handler(self, model: type, handlers: list[Handler]) -> Callable[[F], F]:
@@ -141,7 +144,9 @@ class Plugin:
 
         def declare(reconcile: F) -> F:
             chosen = name or f"{self.name}-{reconcile.__name__}".lower().replace("_", "-")
-            self.actors.append(ActorDeclaration(name=chosen, model=model, reconcile=reconcile, source=source_of(reconcile), **options))
+            self.actors.append(
+                ActorDeclaration(name=chosen, model=model, reconcile=reconcile, source=source_of(reconcile), **options)
+            )
             return reconcile
 
         return declare
@@ -193,7 +198,9 @@ def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> K
         if other.kind != first.kind or other.namespaced != first.namespaced:
             raise ValueError(f"{other.source}: version {other.version} must have the same kind and scope as {first.version}")
         if other.model is not first.model:
-            raise ValueError(f"{other.source}: version {other.version} has another shape than {first.version}; converters are not there yet")
+            raise ValueError(
+                f"{other.source}: version {other.version} has another shape than {first.version}; converters are not there yet"
+            )
         if other.owner not in (None, EXTERNAL):
             raise ValueError(f"{other.source}: owner is {EXTERNAL!r} or left out, not {other.owner!r}")
     versions = tuple(_version(declaration, first) for declaration in ordered)
@@ -250,6 +257,3 @@ def _caller() -> str:
     """`file:line` of the plugin's own call."""
     frame = inspect.stack(context=0)[2]
     return f"{frame.filename}:{frame.lineno}"
-
-
-

@@ -165,8 +165,8 @@ def _settle_item(items: Node, item: Any, path: str, unknown: list[str]) -> Any:
 
 
 def _checked(node: Node, dialect: Dialect) -> Node:
-    """What of a root is validated: not the metadata, which has rules of its own (`registry.metadata`), and not, in built-in kinds, that
-    the items of a list differ: there the keys of a list only say how it is merged.
+    """What of a root is validated: not the metadata, which has rules of its own (`registry.metadata`), and not, in built-in
+    kinds, that the items of a list differ: there the keys of a list only say how it is merged.
     """
     properties = {key: child for key, child in node.properties.items() if key != "metadata"}
     node = replace(node, properties=properties)

@@ -183,11 +183,9 @@ def _key(value: Any, event: Event) -> str:
 
 def _scalar(event: Any) -> Any:
     tag = event.tag
-    if tag in (None, "!"):
-        if event.implicit[0]:
-            return _MERGE if event.value == "<<" else _number(plain(event.value), event)
-        return event.value
-    if tag in (_TAG + "str", _TAG + "binary", _TAG + "timestamp"):
+    if tag is None and event.implicit[0]:
+        return _MERGE if event.value == "<<" else _number(plain(event.value), event)
+    if tag in (None, "!", _TAG + "str", _TAG + "binary", _TAG + "timestamp"):
         return event.value
     if tag in (_TAG + "int", _TAG + "float", _TAG + "bool", _TAG + "null", _TAG + "merge"):
         value = _number(plain(event.value), event)

@@ -128,7 +128,12 @@ def check(new: Document, old: Document | None) -> list[Cause]:
         causes.append(invalid("involvedObject.namespace", about, "does not match event.namespace"))
     if event.get("eventTime") is None:
         return causes
-    fields = {"reportingComponent": "reportingController", "reportingInstance": "reportingInstance", "action": "action", "reason": "reason"}
+    fields = {
+        "reportingComponent": "reportingController",
+        "reportingInstance": "reportingInstance",
+        "action": "action",
+        "reason": "reason",
+    }
     causes += [required(name) for field, name in fields.items() if not event.get(field)]
     if len(event.get("message", "").encode()) > NOTE_LIMIT:
         causes.append(invalid("message", "", f"can have at most {NOTE_LIMIT} characters"))
@@ -205,9 +210,7 @@ EVENT = builtin(
     "events",
     (
         version(CoreEvent, "", "v1", "Event", TABLE, selectable=CORE_FIELDS),
-        version(
-            Event, "events.k8s.io", "v1", "Event", TABLE, selectable=NEW_FIELDS, codec=Codec(decode, encode), check=check_new
-        ),
+        version(Event, "events.k8s.io", "v1", "Event", TABLE, selectable=NEW_FIELDS, codec=Codec(decode, encode), check=check_new),
     ),
     prepare=prepare,
     check=check,

@@ -16,7 +16,9 @@ class LeaseSpec(Spec):
     """LeaseSpec says who holds a lease."""
 
     holder_identity: Annotated[str | None, Meta(description="Who holds the lease now; empty when nobody does.")] = None
-    lease_duration_seconds: Annotated[Int32 | None, Meta(description="Seconds after renewTime until others may take the lease.")] = None
+    lease_duration_seconds: Annotated[
+        Int32 | None, Meta(description="Seconds after renewTime until others may take the lease.")
+    ] = None
     acquire_time: Annotated[MicroTime | None, Meta(description="When the lease was taken by its holder.")] = None
     renew_time: Annotated[MicroTime | None, Meta(description="When the holder last said that it is there.")] = None
     lease_transitions: Annotated[Int32 | None, Meta(description="How often the lease changed hands.")] = None
@@ -48,7 +50,9 @@ def check(new: Document, old: Document | None) -> list[Cause]:
     return causes
 
 
-TABLE = printer([column("Holder", "Who holds the lease.")], lambda document, _: [document.get("spec", {}).get("holderIdentity", "")])
+TABLE = printer(
+    [column("Holder", "Who holds the lease.")], lambda document, _: [document.get("spec", {}).get("holderIdentity", "")]
+)
 LEASE = builtin(
     "Lease",
     "leases",

@@ -24,7 +24,9 @@ NEEDED = {
 class Secret(Object):
     """Secret holds secret data of a certain type."""
 
-    data: Annotated[dict[str, Annotated[str, Format("byte")]] | None, Meta(description="The secret bytes by key, in base64.")] = None
+    data: Annotated[dict[str, Annotated[str, Format("byte")]] | None, Meta(description="The secret bytes by key, in base64.")] = (
+        None
+    )
     string_data: Annotated[
         dict[str, str] | None, Meta(description="Texts by key, for writing only: they are merged into data and never answered.")
     ] = None

@@ -31,7 +31,9 @@ class LocalObjectReference(Struct):
 class ServiceAccount(Object):
     """ServiceAccount is an identity that programs use."""
 
-    secrets: Annotated[list[ObjectReference] | None, ListMap("name"), Meta(description="Secrets that belong to the account.")] = None
+    secrets: Annotated[list[ObjectReference] | None, ListMap("name"), Meta(description="Secrets that belong to the account.")] = (
+        None
+    )
     image_pull_secrets: Annotated[list[LocalObjectReference] | None, Meta(description="Secrets for pulling images.")] = None
     automount_service_account_token: Annotated[bool | None, Meta(description="Whether programs get a token by themselves.")] = None
 
