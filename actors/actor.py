@@ -49,7 +49,7 @@ Outcome = Done | Again
 """What a run came to. Returning None means `Done()`."""
 
 
-class Terminal(Exception):  # noqa: N818  (what it says is not that something is broken)
+class Terminal(Exception):
     """Trying again cannot help: no retry until the object changes. Shown in an Event and, if there are any, in the conditions.
 
     `reason` is one CamelCase word for machines, `message` a sentence for people; neither may hold a secret.

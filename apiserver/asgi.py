@@ -201,7 +201,7 @@ class App:
         streaming = call.verb == "watch"
         form = choose(exchange.accept, watch=streaming)
         view = View(call.target.kind, call.target.version, form, text(call.query, "includeObject") or "Metadata", self._now())
-        if call.verb not in ("delete",):
+        if call.verb != "delete":
             forms.check_view(view, collection=call.verb in ("list", "deletecollection"))
         if streaming:
             await self._watch(exchange, call, view, receive, send)

@@ -116,9 +116,8 @@ def _check_type(registry: Registry, target: Target, document: Document, raw: byt
         return []
     text = raw.decode(errors="replace")
     if not isinstance(named_kind, str) or not named_kind:
-        raise BadRequest(
-            f"the object provided is unrecognized (must be of type {kind.name}): Object 'Kind' is missing in '{text[:2_000]}' ({brief(text)})"
-        )
+        missing = f"Object 'Kind' is missing in '{text[:2_000]}' ({brief(text)})"
+        raise BadRequest(f"the object provided is unrecognized (must be of type {kind.name}): {missing}")
     if named_version != version.api_version:
         said = named_version if isinstance(named_version, str) else ""
         refused = BadRequest(

@@ -125,16 +125,12 @@ async def _at(store: Store, resource: str, namespace: str | None, wanted: int, t
 
 def _expired_token(token: Token) -> ExpiredError:
     """410 with a token that goes on from the same place in the newest state, for clients that can live with that."""
-
     error = ExpiredError(
-        "the moment that this list was begun at is no longer kept, so the rest of it cannot be shown as it was: begin
-        the list
-        again, or " "go on with the
-        continue token in metadata.continue, which takes the rest from the newest state"
-  
-   
-    ) error.metadata = {"continue": encode_token(msgspec.structs.replace(token,
-    rv=0))} return error
+        "the moment that this list was begun at is no longer kept, so the rest of it cannot be shown as it was: begin "
+        "the list again, or go on with the continue token in metadata.continue, which takes the rest from the newest state"
+    )
+    error.metadata = {"continue": encode_token(msgspec.structs.replace(token, rv=0))}
+    return error
 
 
 def _named(records: Sequence[Record], name: str) -> Sequence[Record]:

@@ -33,7 +33,7 @@ from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, l
 from apiserver.target import Target
 from registry import metadata as meta
 from registry.documents import canonical
-from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, Invalid, MethodNotAllowed, ServiceUnavailable
+from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, InternalError, Invalid, MethodNotAllowed, ServiceUnavailable
 from registry.kinds import Kind, Registry
 from registry.selectors import FieldSelector, LabelSelector
 from storage.store import Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable
@@ -193,7 +193,7 @@ class Manager:
     async def _create(
         self, call: Call, options: WriteOptions, document: Document, causes: Sequence[Cause], require: tuple[Key, int] | None
     ) -> Answer:
-        kind, version = call.target.kind, call.target.version
+        kind = call.target.kind
         document = await self._admit(call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
@@ -271,7 +271,8 @@ class Manager:
             return intake.Intake(scaling.rescaled(kind, call.target.version, old, wanted), [], [])
 
         answer = await self._rewrite(inner, options, propose)
-        assert answer.record is not None
+        if answer.record is None:
+            raise InternalError("a write of /scale was answered without its object")
         return Answer(document=scaling.scale_of(kind, document_of(answer.record)))
 
     async def _rewrite(self, call: Call, options: WriteOptions, propose: Callable[[Document], intake.Intake]) -> Answer:

@@ -3,7 +3,7 @@ redirects."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import MutableMapping
 from typing import Any
 
 import msgspec
@@ -19,42 +19,63 @@ from apiserver.target import PageNotFound, unknown_resource
 from registry.errors import MethodNotAllowed, NotAcceptable
 
 Scope = MutableMapping[str, Any]
-Endpoint = Callable[[Request], Awaitable[Response]]
 
 TEXT = "text/plain; charset=utf-8"
 PLAIN = {"x-content-type-options": "nosniff", "cache-control": "no-cache, private"}
 PUBLIC_CACHE = "public"
+HEALTH = ("/healthz", "/livez", "/readyz")
 
 
-def pages(
-    discovery: Discovery, documents: OpenAPIDocuments, health: Health, version: dict[str, str]
-) -> Callable[..., Awaitable[None]]:
+class Pages:
     """The ASGI application of all this. Refusals leave it as ApiError."""
-    version_json = msgspec.json.encode(version)
 
-    async def index(_request: Request) -> Response:
-        return _json(msgspec.json.encode({"paths": sorted({*discovery.paths, *documents.paths, *HEALTH, "/version"})}))
+    def __init__(self, discovery: Discovery, documents: OpenAPIDocuments, health: Health, version: dict[str, str]) -> None:
+        self._discovery = discovery
+        self._documents = documents
+        self._health = health
+        self._version = msgspec.json.encode(version)
+        routes = [
+            Route("/", self._index),
+            Route("/version", self._show_version),
+            Route("/openapi/v3", self._openapi_index),
+            Route("/openapi/v3/{path:path}", self._openapi),
+            Route("/openapi/v2", self._openapi_v2),
+            *(Route(path, self._show_health) for path in HEALTH),
+            *(Route(f"{path}/{{check}}", self._show_health) for path in HEALTH),
+            Route("/{path:path}", self._discover),
+        ]
+        self._router = Router(routes, redirect_slashes=False)
 
-    async def show_version(_request: Request) -> Response:
-        return _json(version_json)
+    async def __call__(self, scope: Scope, receive: Any, send: Any) -> None:
+        """Answers a request. A trailing slash changes nothing."""
+        if scope["method"] not in ("GET", "HEAD"):
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
+        path = scope["path"].rstrip("/") or "/"
+        await self._router({**scope, "path": path, "root_path": ""}, receive, send)
 
-    async def show_health(request: Request) -> Response:
+    async def _index(self, _request: Request) -> Response:
+        paths = {*self._discovery.paths, *self._documents.paths, *HEALTH, "/version"}
+        return _json(msgspec.json.encode({"paths": sorted(paths)}))
+
+    async def _show_version(self, _request: Request) -> Response:
+        return _json(self._version)
+
+    async def _show_health(self, request: Request) -> Response:
         endpoint, name = request.url.path.strip("/").split("/")[0], request.path_params.get("check", "")
-        if not health.has(endpoint, name):
+        if not self._health.has(endpoint, name):
             raise PageNotFound
         query = request.query_params
-        report = (
-            await health.single(endpoint, name)
-            if name
-            else await health.all(endpoint, query.getlist("exclude"), verbose="verbose" in query)
-        )
+        if name:
+            report = await self._health.single(endpoint, name)
+        else:
+            report = await self._health.all(endpoint, query.getlist("exclude"), verbose="verbose" in query)
         return Response(report.text, report.code, PLAIN | {"content-type": TEXT})
 
-    async def openapi_index(_request: Request) -> Response:
-        return Response(documents.index, headers={"content-type": TEXT, "cache-control": "no-cache, private"})
+    async def _openapi_index(self, _request: Request) -> Response:
+        return Response(self._documents.index, headers={"content-type": TEXT, "cache-control": "no-cache, private"})
 
-    async def openapi(request: Request) -> Response:
-        found = documents.find(request.path_params["path"])
+    async def _openapi(self, request: Request) -> Response:
+        found = self._documents.find(request.path_params["path"])
         if found is None:
             return Response(status_code=404)
         try:
@@ -67,41 +88,18 @@ def pages(
         caching = "public, immutable" if asked else "no-cache, private"
         return _tagged(request, found.body, found.etag, "application/json", caching)
 
-    async def openapi_v2(request: Request) -> Response:
-        body, etag, media = documents.v2(_accept(request))
+    async def _openapi_v2(self, request: Request) -> Response:
+        body, etag, media = self._documents.v2(_accept(request))
         return _tagged(request, body, etag, media, "no-cache, private")
 
-    async def discover(request: Request) -> Response:
+    async def _discover(self, request: Request) -> Response:
         path = request.url.path.strip("/")
-        page = discovery.find(path, _accept(request))
+        page = self._discovery.find(path, _accept(request))
         if page is None:
             raise unknown_resource() if path.startswith("api/") else PageNotFound()
         if page.etag:
             return _tagged(request, page.body, page.etag, page.content_type, PUBLIC_CACHE)
         return _json(page.body, page.content_type)
-
-    routes = [
-        Route("/", index),
-        Route("/version", show_version),
-        Route("/openapi/v3", openapi_index),
-        Route("/openapi/v3/{path:path}", openapi),
-        Route("/openapi/v2", openapi_v2),
-        *(Route(path, show_health) for path in HEALTH),
-        *(Route(f"{path}/{{check}}", show_health) for path in HEALTH),
-        Route("/{path:path}", discover),
-    ]
-    router = Router(routes, redirect_slashes=False)
-
-    async def application(scope: Scope, receive: Any, send: Any) -> None:
-        if scope["method"] not in ("GET", "HEAD"):
-            raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
-        path = scope["path"].rstrip("/") or "/"
-        await router({**scope, "path": path, "root_path": ""}, receive, send)
-
-    return application
-
-
-HEALTH = ("/healthz", "/livez", "/readyz")
 
 
 def _accept(request: Request) -> str:

@@ -51,7 +51,7 @@ from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.manager import Call, Manager
-from apiserver.pages import pages
+from apiserver.pages import Pages
 from apiserver.protocol import bounded
 from apiserver.sockets import bind
 from apiserver.target import Target
@@ -71,6 +71,7 @@ ANNOUNCE = 0.25
 """Seconds between the loss of readiness and the end of the watches: probes that are under way see it."""
 
 KUBERNETES_MINOR = "33"
+MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 
 
 def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
@@ -79,7 +80,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     with _logging(settings) as logs:
         registry = build(plugins, KINDS)
         actors = [from_declaration(declaration) for declaration in registry.actors]
-        folder = datadir.prepare(settings.data_dir, lambda line: logs.logger.warning(line))
+        folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         listener, address = bind(settings.listen)
         with listener:
             place = _place(settings, folder, listener, address, logs.logger)
@@ -116,7 +117,7 @@ class Place:
 
 
 def _place(settings: Settings, folder: Path, listener: socket.socket, address: Address, log: Logger) -> Place:
-    token = datadir.admin_token(folder, lambda line: log.warning(line))
+    token = datadir.admin_token(folder, log.warning)
     certificate = tls.certificate(
         folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=datetime.now(UTC)
     )
@@ -158,7 +159,7 @@ class Server:
         self.app = App(
             self.manager,
             store,
-            pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info()),
+            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info()),
             TokenTable([(place.token, ADMIN)]),
             access=logs.access,
             log=logs.logger,
@@ -273,8 +274,7 @@ async def _uvicorn(app: App, settings: Settings, place: Place) -> AsyncIterator[
     server = _QuietServer(config)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(server.serve, [place.listener])
-        while not server.started:
-            await anyio.sleep(0.005)
+        await server.up.wait()
         try:
             yield server
         finally:
@@ -282,7 +282,15 @@ async def _uvicorn(app: App, settings: Settings, place: Place) -> AsyncIterator[
 
 
 class _QuietServer(uvicorn.Server):
-    """uvicorn without signal handlers: the composition root has them."""
+    """uvicorn without signal handlers, which the composition root has; `up` is set when it serves."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.up = anyio.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.up.set()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -323,5 +331,5 @@ def version_info() -> dict[str, str]:
         "buildDate": "1970-01-01T00:00:00Z",
         "goVersion": f"python{platform.python_version()}",
         "compiler": platform.python_implementation().lower(),
-        "platform": f"{platform.system().lower()}/{ {'x86_64': 'amd64', 'aarch64': 'arm64'}.get(platform.machine(), platform.machine()) }",
+        "platform": f"{platform.system().lower()}/{MACHINES.get(platform.machine(), platform.machine())}",
     }

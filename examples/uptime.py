@@ -1,8 +1,8 @@
 """Probes that check whether a URL answers: one kind, one rule, one actor, in one file.
 
-    skep serve --plugin examples/uptime.py
-    kubectl apply -f examples/probe.yaml
-    kubectl get probes -w
+skep serve --plugin examples/uptime.py
+kubectl apply -f examples/probe.yaml
+kubectl get probes -w
 """
 
 from __future__ import annotations
@@ -106,8 +106,11 @@ class Check:
             run.tell(reason, f"{probe.spec.url} {message}", warning=not ready)
         now = format_time(time.time())
         condition = Condition(
-            type="Ready", status="True" if ready else "False", reason=reason, message=message,
-            observed_generation=probe.metadata.generation
+            type="Ready",
+            status="True" if ready else "False",
+            reason=reason,
+            message=message,
+            observed_generation=probe.metadata.generation,
         )
         status = ProbeStatus(
             ready=ready,

@@ -21,7 +21,7 @@ DROP = object()
 """What takes the place of a null that is dropped."""
 
 
-class Untidy(Exception):  # noqa: N818
+class Untidy(Exception):
     """There is something to be said, or to be done, that the fast way does not know."""
 
 

@@ -20,7 +20,7 @@ _GO_TYPES = {"string": "string", "boolean": "bool", "number": "float64"}
 _ZERO = {"string": "", "boolean": False, "number": 0, "integer": 0}
 
 
-class Unreadable(Exception):  # noqa: N818
+class Unreadable(Exception):
     """The document is not of its kind's form: the message says why, as Go does."""
 
 

@@ -46,7 +46,7 @@ _TAG = "tag:yaml.org,2002:"
 _MERGE = object()
 
 
-class YAMLProblem(Exception):  # noqa: N818
+class YAMLProblem(Exception):
     """Why a text is no YAML document of JSON values; begins with the line, if there is one."""
 
 

@@ -149,10 +149,8 @@ def check_new(new: Document, old: Document | None) -> list[Cause]:
     causes = []
     if new.get("type") not in ("Normal", "Warning"):
         causes.append(invalid("type", "", f"has invalid value: {new.get('type', '')}"))
-    for field in ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "deprecatedSource"):
-        if new.get(field):
-            causes.append(invalid(BACK[field], "", "needs to be unset"))
-    return causes
+    old_fields = ("deprecatedFirstTimestamp", "deprecatedLastTimestamp", "deprecatedCount", "deprecatedSource")
+    return causes + [invalid(BACK[field], "", "needs to be unset") for field in old_fields if new.get(field)]
 
 
 def cells(document: Document, now: float) -> list[Any]:

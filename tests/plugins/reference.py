@@ -76,4 +76,13 @@ for version, deprecated in (("v1", False), ("v1beta1", True)):
         owner="external",
         deprecated=deprecated,
     )
-plugin.kind(Gadget, group=GROUP, version="v1", plural="gadgets", short_names=["gd"], namespaced=False, status_subresource=False, owner="external")
+plugin.kind(
+    Gadget,
+    group=GROUP,
+    version="v1",
+    plural="gadgets",
+    short_names=["gd"],
+    namespaced=False,
+    status_subresource=False,
+    owner="external",
+)
