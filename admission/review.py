@@ -7,16 +7,16 @@ admission handlers see: the object before and after, who asks, and whether it is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from typing import Any, Generic, Protocol, TypeVar
+
+import msgspec
 
 from admission.identity import Identity
 
 T = TypeVar("T")
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(msgspec.Struct, frozen=True, gc=False):
     """One thing that somebody wants to do. `resource` is `plural.group`; `namespace` is empty for all namespaces or for none."""
 
     identity: Identity
@@ -35,8 +35,12 @@ class Authorizer(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
-class Review(Generic[T]):
+def unheard(warning: str) -> None:
+    """Where warnings go that nobody listens to."""
+    del warning
+
+
+class Review(msgspec.Struct, Generic[T], frozen=True):
     """What a handler is asked about: `new` is what would be stored (on a delete: what would go), `old` what is stored (None on a
     create).
 
@@ -49,7 +53,7 @@ class Review(Generic[T]):
     identity: Identity
     dry_run: bool = False
     subresource: str = ""
-    warn: Callable[[str], None] = field(default=lambda _: None)
+    warn: Callable[[str], None] = unheard
 
     @property
     def object(self) -> Any:

@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
@@ -18,8 +19,8 @@ import msgspec
 from admission.identity import Identity
 from apiserver import forms, refusals, watch
 from apiserver.forms import View
-from apiserver.manager import Answer, Call, Manager
-from apiserver.negotiation import PROTOBUF, YAML, choose, error_media
+from apiserver.manager import Call, Manager
+from apiserver.negotiation import JSON, PROTOBUF, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
 from apiserver.protobuf import encode_status
 from apiserver.target import PageNotFound, Target, resolve, segments
@@ -29,6 +30,7 @@ from registry.errors import (
     BadRequest,
     ExpiredError,
     InternalError,
+    RequestTimeout,
     ServiceUnavailable,
     TooLarge,
     Unauthorized,
@@ -45,8 +47,13 @@ Headers = list[tuple[bytes, bytes]]
 
 NO_CACHE = (b"cache-control", b"no-cache, private")
 JSON_HEADER = (b"content-type", b"application/json")
+MEDIA = {JSON: JSON_HEADER, YAML: (b"content-type", b"application/yaml")}
 TEXT = "text/plain; charset=utf-8"
 WARNINGS_LIMIT = 4_096
+REMEMBERED = 4_096
+"""Paths whose targets are kept."""
+WARNINGS_COUNT = 32
+"""Warning headers of one answer. Python's HTTP client refuses an answer with more than 100 headers."""
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
 PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 
@@ -73,14 +80,14 @@ class Log(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Timing:
-    """Seconds between bookmarks, and how long a watch without an end of its own lasts (up to twice that)."""
+    """Seconds: between bookmarks, that a watch without an end of its own lasts (up to twice that), that a body may take."""
 
     bookmark: float = 60.0
     timeout: float = 1_800.0
+    body: float = 30.0
 
 
-@dataclass(slots=True)
-class Exchange:
+class Exchange(msgspec.Struct):
     """One request and what becomes of it, as the access log tells it."""
 
     method: str
@@ -125,6 +132,7 @@ class App:
         self._chance = chance
         self._body_limit = body_limit
         self._timing = timing
+        self._targets: dict[bytes, Target] = {}
         self._streams: set[watch.Stream] = set()
         self._ending = False
 
@@ -163,12 +171,24 @@ class App:
         if exchange.identity is None and not exchange.path.startswith(PUBLIC):
             raise Unauthorized
         raw_path: bytes = scope["raw_path"]
-        if raw_path.startswith((b"/apis/", b"/api/")):
-            parts = segments(raw_path)
-            if len(parts) > 3 or (len(parts) == 3 and parts[0] == "api"):
-                await self._resource(exchange, parts, scope, receive, send)
-                return
-        await self._page(exchange, scope, receive, send)
+        target = self._targets.get(raw_path) or self._resolve(raw_path)
+        if target is not None:
+            await self._resource(exchange, target, scope, receive, send)
+        else:
+            await self._page(exchange, scope, receive, send)
+
+    def _resolve(self, raw_path: bytes) -> Target | None:
+        """What a path addresses, None for a page. The last ones are remembered: clients come back to the same objects."""
+        if not raw_path.startswith((b"/apis/", b"/api/")):
+            return None
+        parts = segments(raw_path)
+        if len(parts) < 3 or (len(parts) == 3 and parts[0] == "apis"):
+            return None
+        target = resolve(self._manager.registry, parts)
+        if len(self._targets) >= REMEMBERED:
+            self._targets.clear()
+        self._targets[raw_path] = target
+        return target
 
     async def _page(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         async def noted(message: Message) -> None:
@@ -179,8 +199,7 @@ class App:
         exchange.verb = exchange.method.lower()
         await self._pages(scope, receive, noted)
 
-    async def _resource(self, exchange: Exchange, parts: list[str], scope: Scope, receive: Receive, send: Send) -> None:
-        target = resolve(self._manager.registry, parts)
+    async def _resource(self, exchange: Exchange, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
         query = parse_query(scope["query_string"])
         if target.watch_prefix:
             query = {**query, "watch": ["1"]}
@@ -190,7 +209,7 @@ class App:
         exchange.target, exchange.verb = target, _verb(exchange.method, target, query)
         if exchange.identity is None:
             raise Unauthorized
-        call = Call(exchange.identity, exchange.verb, target, query, content_type=_content_type(exchange.headers))
+        call = Call(exchange.identity, exchange.verb, target, query)
         try:
             await self._dispatch(exchange, call, receive, send)
         except ApiError as error:
@@ -201,17 +220,26 @@ class App:
         streaming = call.verb == "watch"
         form = choose(exchange.accept, watch=streaming)
         view = View(call.target.kind, call.target.version, form, text(call.query, "includeObject") or "Metadata", self._now())
-        if call.verb != "delete":
+        if not form.plain and call.verb != "delete":
             forms.check_view(view, collection=call.verb in ("list", "deletecollection"))
         if streaming:
             await self._watch(exchange, call, view, receive, send)
             return
         if exchange.method not in ("GET", "HEAD"):
-            call.body = await _body(exchange.headers, receive, self._body_limit)
+            call.content_type = _content_type(exchange.headers)
+            call.body = await _body(exchange.headers, receive, self._body_limit, self._timing.body)
         answer = await self._manager.handle(call)
-        headers = [(b"content-type", form.media.encode()), NO_CACHE, *_warning_headers(call.warnings)]
-        exchange.status = answer.code
-        await _send(send, answer.code, headers, _pieces(view, answer), exchange)
+        headers: Headers = [MEDIA[form.media], NO_CACHE]
+        if call.warnings:
+            headers += _warning_headers(call.warnings)
+        if answer.page is not None:
+            await _send_pieces(send, headers, forms.many(view, answer.page), exchange)
+        elif answer.record is not None:
+            await _send(send, answer.code, headers, forms.one(view, answer.record), exchange)
+        else:
+            document = answer.document or {}
+            body = dump_yaml(document) if form.media == YAML else msgspec.json.encode(document)
+            await _send(send, answer.code, headers, body, exchange)
 
     async def _watch(self, exchange: Exchange, call: Call, view: View, receive: Receive, send: Send) -> None:
         if self._ending:
@@ -225,7 +253,7 @@ class App:
             place = await watch.begin(self._store, call.target.kind.resource, call.target.namespace, options)
         except ExpiredError as expired:
             line = forms.event_line("ERROR", msgspec.json.encode(expired.status()))
-            await _send(send, 200, [JSON_HEADER, NO_CACHE], [line], exchange, chunked=True)
+            await _send(send, 200, [JSON_HEADER, NO_CACHE], line, exchange)
             return
         await send(
             {"type": "http.response.start", "status": 200, "headers": [JSON_HEADER, NO_CACHE, *_warning_headers(call.warnings)]}
@@ -285,10 +313,10 @@ class App:
             media = error_media(exchange.accept)
             headers.append((b"content-type", media.encode()))
             body = _status_body(error, media)
-        if error.code == 413:
+        if error.code in (408, 413):  # the rest of the body is not waited for
             headers.append((b"connection", b"close"))
         exchange.status = error.code
-        await _send(send, error.code, headers, [body], exchange)
+        await _send(send, error.code, headers, body, exchange)
 
     def _record(self, exchange: Exchange, seconds: float) -> None:
         identity = exchange.identity.username if exchange.identity else ""
@@ -300,9 +328,12 @@ class App:
         self._access.record(identity, exchange.verb, resource, target.namespace or "", target.name, exchange.status, seconds)
 
 
-def _headers(raw: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name. Of those that must be unique a second one is refused; Accept is a list and is joined."""
-    found: dict[bytes, bytes] = {}
+def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Headers by name. Accept is a list and is joined; of others that are there more than once the first counts."""
+    found = dict(raw)
+    if len(found) == len(raw):
+        return found
+    found = {}
     for name, value in raw:
         if name == b"accept" and name in found:
             found[name] += b"," + value
@@ -336,11 +367,19 @@ def _verb(method: str, target: Target, query: Mapping[str, Sequence[str]]) -> st
     return "deletecollection" if verb == "delete" else verb
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int) -> bytes:
-    """The whole body of a request. Raises TooLarge as soon as it is known, from the header or on the way."""
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float) -> bytes:
+    """The whole body of a request. Raises TooLarge as soon as it is known, from the header or on the way; RequestTimeout."""
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(limit)
+    try:
+        async with asyncio.timeout(seconds):
+            return await _received(receive, limit)
+    except TimeoutError:
+        raise RequestTimeout(f"the body of the request did not come within {seconds:g} seconds") from None
+
+
+async def _received(receive: Receive, limit: int) -> bytes:
     parts: list[bytes] = []
     size = 0
     while True:
@@ -360,32 +399,28 @@ def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"Request entity too large: limit is {limit}")
 
 
-def _pieces(view: View, answer: Answer) -> Sequence[bytes] | Iterable[bytes]:
-    if answer.record is not None:
-        return (forms.one(view, answer.record),)
-    if answer.page is not None:
-        return forms.many(view, answer.page)
-    document = answer.document or {}
-    return (dump_yaml(document) if view.form.media == YAML else msgspec.json.encode(document),)
-
-
-async def _send(
-    send: Send, status: int, headers: Headers, pieces: Iterable[bytes], exchange: Exchange, *, chunked: bool = False
-) -> None:
-    """Sends a whole answer: with its length when it is in one piece, else piece by piece."""
-    iterator = iter(pieces)
-    piece = next(iterator, b"")
-    following = next(iterator, None)
-    if following is None and not chunked:
-        headers.append((b"content-length", str(len(piece)).encode()))
+async def _send(send: Send, status: int, headers: Headers, body: bytes, exchange: Exchange) -> None:
+    """Sends a whole answer in one piece. HEAD is answered with the length alone."""
+    headers.append((b"content-length", b"%d" % len(body)))
     exchange.status, exchange.sent = status, True
     await send({"type": "http.response.start", "status": status, "headers": headers})
-    if exchange.method == "HEAD":
-        piece, following = b"", None
+    await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else body})
+
+
+async def _send_pieces(send: Send, headers: Headers, pieces: Iterable[bytes], exchange: Exchange) -> None:
+    """Sends an answer that may be long: as a whole if it is one piece, else as it is made, as fast as the client takes it."""
+    iterator = iter(pieces)
+    piece = next(iterator)
+    following = next(iterator, None)
+    if following is None or exchange.method == "HEAD":
+        await _send(send, 200, headers, piece, exchange)
+        return
+    exchange.status, exchange.sent = 200, True
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
     while following is not None:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
         piece, following = following, next(iterator, None)
-    await send({"type": "http.response.body", "body": piece, "more_body": False})
+    await send({"type": "http.response.body", "body": piece})
 
 
 def _status_body(error: ApiError, media: str) -> bytes:
@@ -399,7 +434,7 @@ def _warning_headers(warnings: Iterable[str]) -> Headers:
     """`Warning: 299 - "text"` (RFC 7234, section 5.5), each once, as long as they fit."""
     headers: Headers = []
     size = 0
-    for warning in dict.fromkeys(warnings):
+    for warning in islice(dict.fromkeys(warnings), WARNINGS_COUNT):
         printable = "".join(char if char.isprintable() else " " for char in warning)
         quoted = printable.replace("\\", "\\\\").replace('"', '\\"').encode()
         size += len(quoted)

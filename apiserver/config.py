@@ -101,6 +101,9 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     header_bytes: Annotated[
         int, Meta(ge=1024, le=16 * MIB, description="Request line and headers together (431); many tokens are several KiB.")
     ] = 64 * 1024
+    request_seconds: Annotated[
+        float, Meta(gt=0, le=3600, description="How long a client may take to send a request: first its head, then its body (408).")
+    ] = 30.0
     json_depth: Annotated[int, Meta(ge=16, le=900, description="Deepest nesting of objects and lists in a body (400).")] = 256
     patch_operations: Annotated[
         int, Meta(ge=1, le=1_000_000, description="Operations in one JSON patch (413). Kubernetes: 10,000.")

@@ -7,7 +7,6 @@ asked for, the revision, the rest of what is stored, the status. Tables, metadat
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
@@ -28,7 +27,6 @@ CHUNK = 256 * 1024
 
 _encode = msgspec.json.encode
 _decode = msgspec.json.Decoder(dict[str, Any]).decode
-_stored_head = lru_cache(maxsize=4_096)(head)
 
 
 class _RawMeta(msgspec.Struct):
@@ -48,8 +46,7 @@ def document_of(record: Record) -> Document:
     return document
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(msgspec.Struct, frozen=True, gc=False):
     """How objects of one kind are shown to one client: the version of the path, the form of Accept, what a table's rows carry.
 
     `now` is the time that ages are counted from, in seconds since 1970.
@@ -87,7 +84,7 @@ def object_json(kind: Kind, version: Version, record: Record, item_head: bytes =
         document = version.codec.decode(document_of(record))
         document |= {"apiVersion": version.api_version, "kind": version.kind}
         return _encode(document)
-    skip = len(_stored_head(record.api_version, kind.name))
+    skip = len(head(record.api_version, kind.name))
     begin = item_head or version.head
     revision = b'"resourceVersion":"%d",' % record.revision if record.revision else b""
     if record.status:
@@ -117,8 +114,7 @@ def _metadata(view: View, record: Record) -> bytes:
     return b"".join((begin, b'"resourceVersion":"%d",' % record.revision if record.revision else b"", inside, b"}"))
 
 
-@dataclass(frozen=True, slots=True)
-class Page:
+class Page(msgspec.Struct, frozen=True):
     """The objects of one answer to a list, with what its metadata says."""
 
     records: Sequence[Record]

@@ -134,9 +134,10 @@ class Sink:
                 lines.append(line)
                 size += len(line)
         self._size = max(0, self._size - size) if self._lines else 0
-        if self._lines:
-            self._now.set()
+        if self._lines:  # came meanwhile: they wait for company like others, or this thread would turn round for each of them
             self._some.set()
+            if self._size > FLUSH_BYTES:
+                self._now.set()
         return b"".join(lines)
 
     def _write(self, chunk: bytes) -> None:

@@ -17,16 +17,16 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
 from typing import Any
 
 import anyio
 import msgspec
+from msgspec.structs import replace
 
 from admission.chain import Chain
 from admission.identity import Identity
 from admission.review import Attributes, Authorizer, Review
-from apiserver import deleting, intake, lists, patching, prepare, refusals, scaling
+from apiserver import applying, deleting, intake, lists, patching, prepare, refusals, scaling
 from apiserver.forms import Page, document_of
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, list_options, text, write_options
@@ -35,7 +35,9 @@ from registry import metadata as meta
 from registry.documents import canonical
 from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, InternalError, Invalid, MethodNotAllowed, ServiceUnavailable
 from registry.kinds import Kind, Registry
+from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
+from registry.times import format_time
 from storage.store import Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable
 
 Document = dict[str, Any]
@@ -45,17 +47,17 @@ NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
 
-@dataclass(slots=True)
-class Call:
+class Call(msgspec.Struct):
     """One request. `warnings` are collected on the way and sent with the answer, also with a refusal."""
 
     identity: Identity
     verb: str
     target: Target
-    query: Query = field(default_factory=dict)
+    query: Query = {}
     body: bytes | Document = b""
     content_type: str = ""
-    warnings: list[str] = field(default_factory=list)
+    warnings: list[str] = []
+    agent: bytes = b""
 
     def warn(self, message: str) -> None:
         """Adds a warning, once."""
@@ -63,8 +65,7 @@ class Call:
             self.warnings.append(message)
 
 
-@dataclass(frozen=True, slots=True)
-class Answer:
+class Answer(msgspec.Struct, frozen=True):
     """What a call comes to: an object, or a list, or a document of another kind (a Status, a Scale)."""
 
     code: int = 200
@@ -250,9 +251,11 @@ class Manager:
 
     async def patch(self, call: Call) -> Answer:
         """Changes an object by a patch of what it is now, in the version of the path."""
+        if patching.media_type(call.content_type) == patching.APPLY_PATCH and call.target.subresource != "scale":
+            return await self._apply(call)
         options = write_options(call.query, "PatchOptions")
         body = call.body if isinstance(call.body, bytes) else msgspec.json.encode(call.body)
-        change = patching.parse(body, call.content_type, call.target.kind)
+        change = patching.parse(body, call.content_type, call.target)
         if call.target.subresource == "scale":
             return await self._rescale(call, options, lambda current: scaling.patched(change, current))
 
@@ -260,6 +263,32 @@ class Manager:
             return patching.propose(call.target, change(old), options)
 
         return await self._rewrite(call, options, propose)
+
+    async def _apply(self, call: Call) -> Answer:
+        """Merges a configuration into an object and records who applied it; makes the object when it is not there."""
+        apply = applying.parse(call.body, call.target, call.query, format_time(self._now()))
+        for _ in range(ATTEMPTS):
+            if call.target.subresource or self.store.get(_key(call.target)) is not None:
+                return await self._rewrite(call, apply.options, apply.propose)
+            create = replace(call, verb="create", body=apply.creation(), content_type="", warnings=[*call.warnings, *apply.warnings])
+            self.authorize(create)
+            self._check_uncreated(call.target, apply.config)
+            try:
+                answer = await self.create(create)
+            except AlreadyExists:
+                continue
+            call.warnings[:] = create.warnings
+            return answer
+        raise refusals.modified(call.target)
+
+    def _check_uncreated(self, target: Target, config: Document) -> None:
+        """A uid or resourceVersion is a precondition that nothing meets when there is no object. Raises ConflictError."""
+        uid = config["metadata"].get("uid")
+        if uid:
+            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
+            raise refusals.modified(target, why)
+        if config["metadata"].get("resourceVersion"):
+            raise refusals.modified(target)
 
     async def _rescale(self, call: Call, options: WriteOptions, ask: Callable[[Document], Document]) -> Answer:
         """Writes the replicas of a Scale into the object that it is a view of."""
@@ -304,6 +333,7 @@ class Manager:
         part = "status" if subresource == "status" else ""
         causes = list(version.schema.apply(new, old=old, part=part).causes) if taken.causes else []
         new = await self._admit(call, options, new, old, causes)
+        new = applying.owned(target, taken, old, new, lambda: self._writer(call, options))
         if new == old:
             return Answer(record=record)
         put = _put(target, record.key, new, expect=record.revision)
@@ -313,6 +343,11 @@ class Manager:
                 await self.store.commit(Remove(record.key, record.revision))
             return Answer(record=_unstored(put, record.revision))
         return Answer(record=(await self.store.commit(put)).record)
+
+    def _writer(self, call: Call, options: WriteOptions) -> Writer:
+        """Who a write is from, as managedFields tell it."""
+        manager = applying.manager_of(options, call.agent, call.identity.username)
+        return Writer(manager, call.target.version.api_version, call.target.subresource, format_time(self._now()))
 
     def _check_address(self, target: Target, document: Document) -> None:
         """A body may not say another name or namespace than its path. Raises BadRequest."""

@@ -7,9 +7,10 @@ combination that makes no sense is a 422 on the options' own kind (`ListOptions.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 from urllib.parse import parse_qs
+
+import msgspec
 
 from registry.errors import BadRequest, Cause, Invalid, forbidden, invalid, not_supported, too_long
 
@@ -68,8 +69,7 @@ def revision(value: str) -> int:
     return int(value)
 
 
-@dataclass(frozen=True, slots=True)
-class WriteOptions:
+class WriteOptions(msgspec.Struct, frozen=True):
     """Options of a write. `field_validation` is Ignore, Warn or Strict."""
 
     dry_run: bool = False
@@ -109,8 +109,7 @@ def dry_run_causes(values: Sequence[str]) -> list[Cause]:
     return [not_supported("dryRun", list(dict.fromkeys(values)), ("All",))]
 
 
-@dataclass(frozen=True, slots=True)
-class ListOptions:
+class ListOptions(msgspec.Struct, frozen=True):
     """Options of a list or watch. `send_initial` is None where the parameter is absent."""
 
     label_selector: str = ""
@@ -182,8 +181,7 @@ def _watch_causes(options: ListOptions) -> list[Cause]:
     return causes
 
 
-@dataclass(frozen=True, slots=True)
-class DeleteOptions:
+class DeleteOptions(msgspec.Struct, frozen=True):
     """Options of a delete. `propagation` is Foreground, Background, Orphan or empty; `uid` and `resource_version` are
     preconditions."""
 

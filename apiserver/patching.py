@@ -11,25 +11,45 @@ from apiserver.target import Target
 from registry.errors import Invalid, UnsupportedMediaType, invalid
 from registry.kinds import Kind
 from registry.patches import json_patch, merge_patch, parse_json_patch, parse_merge_patch
+from registry.strategic import strategic_merge
 
 Document = dict[str, Any]
 Patch = Callable[[Document], Document]
 
 JSON_PATCH = "application/json-patch+json"
 MERGE_PATCH = "application/merge-patch+json"
-ACCEPTED = f"{JSON_PATCH}, {MERGE_PATCH}, application/apply-patch+yaml"
+STRATEGIC_PATCH = "application/strategic-merge-patch+json"
+APPLY_PATCH = "application/apply-patch+yaml"
 
 
-def parse(body: bytes, content_type: str, kind: Kind) -> Patch:
-    """The patch in a body. Raises BadRequest, TooLarge, and UnsupportedMediaType for a form that is not known."""
-    media = content_type.partition(";")[0].strip().lower()
+def media_type(content_type: str) -> str:
+    """The media type of a body, without its parameters."""
+    return content_type.partition(";")[0].strip().lower()
+
+
+def accepted(kind: Kind) -> tuple[str, ...]:
+    """The media types of patches that a kind takes. A strategic merge patch is for the kinds whose lists clients know by heart."""
+    return (JSON_PATCH, MERGE_PATCH, *((STRATEGIC_PATCH,) if kind.strategy.builtin else ()), APPLY_PATCH)
+
+
+def parse(body: bytes, content_type: str, target: Target) -> Patch:
+    """The patch in a body. Raises BadRequest, TooLarge, and UnsupportedMediaType for a form that is not known.
+
+    Apply is not one of these: it needs to know who applies, and makes what is not there (`apiserver.applying`).
+    """
+    media = media_type(content_type)
     if media == JSON_PATCH:
         operations = parse_json_patch(body)
         return lambda document: json_patch(document, operations)
     if media == MERGE_PATCH:
         patch = parse_merge_patch(body)
         return lambda document: merge_patch(document, patch)
-    raise UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}")
+    if media == STRATEGIC_PATCH and target.kind.strategy.builtin:
+        strategic = parse_merge_patch(body)
+        root = target.version.schema.node
+        return lambda document: strategic_merge(document, strategic, root)
+    forms = ", ".join(form for form in accepted(target.kind) if form != media)
+    raise UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {forms}")
 
 
 def propose(target: Target, patched: Document, options: WriteOptions) -> intake.Intake:

@@ -1,6 +1,6 @@
 """HTTP/1.1 on a connection: uvicorn's protocol, with bounds on what a request line and headers may be, and refusals as Status.
 
-httptools reads any number of headers of any size and waits for them for ever; here a head has to come within `HEAD_SECONDS` and may
+httptools reads any number of headers of any size and waits for them for ever; here a head has to come within `seconds` and may
 have `limit` bytes.
 """
 
@@ -12,16 +12,60 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-HEAD_SECONDS = 20.0
-"""How long a client may take over a request line and headers."""
-
 PHRASES = {400: "Bad Request", 431: "Request Header Fields Too Large"}
+
+
+class Joined:
+    """A transport that holds the head of an answer back until the first piece of its body, so that both go out as one TLS record.
+
+    Everything else is the transport's.
+    """
+
+    __slots__ = ("_held", "_transport")
+
+    def __init__(self, transport: asyncio.Transport) -> None:
+        self._transport = transport
+        self._held = b""
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._transport, name)
+
+    def write(self, data: bytes) -> None:
+        """Sends, or holds the head of an answer."""
+        if self._held:
+            data, self._held = self._held + data, b""
+        elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
+            self._held = data
+            return
+        if data:
+            self._transport.write(data)
+
+    @property
+    def holds(self) -> bool:
+        """Whether a head waits for its body."""
+        return bool(self._held)
+
+    def flush(self) -> None:
+        """Sends what is held: an answer without a body is complete."""
+        if self._held:
+            data, self._held = self._held, b""
+            self._transport.write(data)
+
+    def is_closing(self) -> bool:
+        """Whether the connection is about to end."""
+        return self._transport.is_closing()
+
+    def close(self) -> None:
+        """Sends what is held, and ends the connection."""
+        self.flush()
+        self._transport.close()
 
 
 class BoundedProtocol(HttpToolsProtocol):
     """One connection. `limit` is the number of bytes that a head may have."""
 
     limit = 64 * 1024
+    seconds = 30.0
 
     _in_head = True  # between the begin of a request and the end of its headers
     _head_size = 0  # bytes that came since the begin of the request
@@ -30,6 +74,7 @@ class BoundedProtocol(HttpToolsProtocol):
     def connection_made(self, transport: Any) -> None:
         """A client is there, and has to say something soon."""
         super().connection_made(transport)
+        self.transport = self._joined = Joined(transport)  # type: ignore[assignment]
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -43,16 +88,23 @@ class BoundedProtocol(HttpToolsProtocol):
             super().data_received(data)
             return
         self._head_size += len(data)
-        if self._head_timer is None:
-            self._await_head()
         super().data_received(data)
-        if self._in_head and self._head_size > self.limit:
+        if not self._in_head or not self._head_size:
+            return
+        if self._head_size > self.limit:
             self._too_large()
+        elif self._head_timer is None:  # nearly every head comes in one piece, and needs no timer
+            self._await_head()
 
     def on_headers_complete(self) -> None:
         """A head is complete; it may be over the limit although it came in one piece."""
-        self._head_done()
-        if len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self.limit:
+        self._in_head = False
+        if self._head_timer is not None:
+            self._head_done()
+        if (
+            self._head_size > self.limit
+            and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self.limit
+        ):
             self._too_large()
             return
         super().on_headers_complete()
@@ -68,12 +120,21 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.cycle is not None:
             super().on_message_complete()
 
+    def on_response_complete(self) -> None:
+        """The answer is complete, also one without a body."""
+        if self._joined.holds:
+            self._joined.flush()
+        super().on_response_complete()
+
     def send_400_response(self, msg: str) -> None:
         """What came is not HTTP."""
         self._refuse(400, "BadRequest", "the request is not HTTP/1.1 that can be read")
 
+    def _size_of_head(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+
     def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(HEAD_SECONDS, self._too_slow)
+        self._head_timer = self.loop.call_later(self.seconds, self._too_slow)
 
     def _head_done(self) -> None:
         self._in_head = False
@@ -105,6 +166,6 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.close()
 
 
-def bounded(limit: int) -> type[BoundedProtocol]:
-    """The protocol for heads of at most `limit` bytes."""
-    return type("BoundedProtocol", (BoundedProtocol,), {"limit": limit})
+def bounded(limit: int, seconds: float) -> type[BoundedProtocol]:
+    """The protocol for heads of at most `limit` bytes that come within `seconds`."""
+    return type("BoundedProtocol", (BoundedProtocol,), {"limit": limit, "seconds": seconds})

@@ -166,7 +166,7 @@ class Server:
             now=time.time,
             chance=chance,
             body_limit=settings.limits.body_bytes,
-            timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds),
+            timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
         )
 
     def _environment(self, actor: Actor, chance: random.Random) -> Environment:
@@ -259,12 +259,13 @@ async def _uvicorn(app: App, settings: Settings, place: Place) -> AsyncIterator[
     """uvicorn on our socket, serving within the body of the `async with`; it ends when `should_exit` is set."""
     config = uvicorn.Config(
         app,
-        http=bounded(settings.limits.header_bytes),
+        http=bounded(settings.limits.header_bytes, settings.limits.request_seconds),
         ws="none",
         lifespan="off",
         log_config=None,
         access_log=False,
         server_header=False,
+        proxy_headers=False,
         ssl_certfile=place.certificate.cert_file,
         ssl_keyfile=place.certificate.key_file,
         timeout_keep_alive=75,

@@ -9,15 +9,15 @@ addresses the same resource (some clients write one).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
+
+import msgspec
 
 from registry.errors import NotFound
 from registry.kinds import Kind, Registry, Version
 
 
-@dataclass(frozen=True, slots=True)
-class Target:
+class Target(msgspec.Struct, frozen=True, gc=False):
     """What a path addresses: a collection (no name), an object, or a subresource of one.
 
     `namespace` is None for a collection over all namespaces and for kinds without. `watch_prefix` tells the old form of a watch,
@@ -47,7 +47,10 @@ def unknown_resource() -> NotFound:
 def segments(raw_path: bytes) -> list[str]:
     """The decoded segments of a path, without the empty ones at its ends. Raises PageNotFound if one is empty or not UTF-8."""
     try:
-        parts = [unquote_to_bytes(part).decode() if b"%" in part else part.decode() for part in raw_path.strip(b"/").split(b"/")]
+        if b"%" in raw_path:
+            parts = [unquote_to_bytes(part).decode() for part in raw_path.strip(b"/").split(b"/")]
+        else:
+            parts = raw_path.decode().strip("/").split("/")
     except UnicodeDecodeError:
         raise PageNotFound from None
     if raw_path.startswith(b"//") or "" in parts[1:]:
@@ -66,7 +69,7 @@ def resolve(registry: Registry, parts: list[str]) -> Target:
     if prefixed:
         rest = rest[1:]
     target = _target(registry, group, version, rest, prefixed)
-    if target is None:
+    if target is None or (prefixed and target.subresource):
         raise unknown_resource() if builtin and version in registry.groups.get(group, ()) else _missing(registry, group)
     return target
 

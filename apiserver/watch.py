@@ -154,6 +154,8 @@ class Stream:
                 return
             if now >= self._bookmark_at:
                 self._bookmark_at = min(now + self._bookmark_every, self._end)
+                if cursor.revision > self._store.revision:
+                    continue  # it waits for a revision of the future, and has seen nothing that a bookmark could vouch for
                 await self._line(bookmark(self._view, cursor.revision, first=not self._begun))
                 self._begun = True
                 continue

@@ -73,8 +73,14 @@ def _decode_object(node: Node, value: dict[str, Any], struct: str, path: str) ->
 
 
 def _decode_list(items: Node, value: list[Any], struct: str, path: str) -> list[Any]:
-    decoded = [_zero(items) if item is None and not items.nullable else _decode(items, item, struct, path) for item in value]
+    decoded = [_decode_item(items, item, struct, path) for item in value]
     return decoded if any(new is not old for new, old in zip(decoded, value, strict=True)) else value
+
+
+def _decode_item(items: Node, item: Any, struct: str, path: str) -> Any:
+    if item is None:
+        return None if items.nullable else _zero(items)
+    return _decode(items, item, struct, path)
 
 
 def _decode_text(node: Node, value: str) -> str:

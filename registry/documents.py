@@ -43,6 +43,11 @@ MAX_DEPTH = 128
 TYPE_META = r'struct { APIVersion string "json:\"apiVersion,omitempty\""; Kind string "json:\"kind,omitempty\"" }'
 """What a Go server reads of a body before it knows what it is, as its messages say it."""
 
+TWICE_ROOM = 64 * 1024
+"""Characters, about, that the paths of keys that are there twice may have together; what is beyond is not told.
+
+Without a bound a small body would make a huge answer: each path says again what its keys are below."""
+
 _SUMMARY = 30
 _METADATA = b'"metadata":{'
 _GO_KINDS = {bool: "bool", int: "number", float: "number", str: "string", list: "array"}
@@ -256,7 +261,15 @@ def _duplicates(raw: bytes, value: Any) -> tuple[str, ...]:
     if _has_unique_keys(raw, value):
         return ()
     pairs = json.loads(raw, object_pairs_hook=_Pairs)
-    return tuple(dict.fromkeys(f'duplicate field "{path}"' for path in _twice(pairs, "")))
+    told: dict[str, None] = {}
+    room = TWICE_ROOM
+    for place in _twice(pairs, None):
+        path = _spelled(place)
+        told[f'duplicate field "{path}"'] = None
+        room -= len(path) + 20
+        if room < 0:
+            break
+    return tuple(told)
 
 
 def _has_unique_keys(raw: bytes, value: Any) -> bool:
@@ -273,19 +286,34 @@ def _has_unique_keys(raw: bytes, value: Any) -> bool:
     return not loose and raw.count(b'":') == encoded.count(b'":')
 
 
+_Place = tuple["_Place", str | int] | None
+"""Where a value is: the place of what holds it, and its key or index there. It is spelled out only for what is told."""
+
+
 class _Pairs(list[Any]):
     """A JSON object as its pairs, in their order."""
 
 
-def _twice(value: Any, path: str) -> Iterator[str]:
+def _twice(value: Any, place: _Place) -> Iterator[_Place]:
     if isinstance(value, _Pairs):
         seen: set[str] = set()
+        told: set[str] = set()
         for key, item in value:
-            inner = f"{path}.{key}" if path else key
-            if key in seen:
+            inner = (place, key)
+            if key in seen and key not in told:
+                told.add(key)
                 yield inner
             seen.add(key)
             yield from _twice(item, inner)
     elif isinstance(value, list):
         for index, item in enumerate(value):
-            yield from _twice(item, f"{path}[{index}]")
+            yield from _twice(item, (place, index))
+
+
+def _spelled(place: _Place) -> str:
+    """A place as a path: `spec.tags[3]`."""
+    steps: list[str] = []
+    while place is not None:
+        place, step = place
+        steps.append(f"[{step}]" if isinstance(step, int) else f".{step}")
+    return "".join(reversed(steps)).removeprefix(".")

@@ -7,6 +7,7 @@
     ├── NotFound                404  no such object, or no such path
     ├── MethodNotAllowed        405  the resource does not know the verb
     ├── NotAcceptable           406  none of the forms that the client accepts can be made
+    ├── RequestTimeout          408  the rest of a request did not come
     ├── AlreadyExists           409  the name is taken
     ├── ConflictError           409  the object is not at the revision that the write was decided on
     ├── ExpiredError            410  history does not reach back so far
@@ -26,6 +27,7 @@ bug of ours, answered as InternalError without its insides.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from typing import Any, ClassVar
 
 import msgspec
@@ -118,6 +120,13 @@ class NotAcceptable(ApiError):
     reason = "NotAcceptable"
 
 
+class RequestTimeout(ApiError):
+    """408: the client did not send all of its request in time (RFC 9110, section 15.5.9)."""
+
+    code = 408
+    reason = "Timeout"
+
+
 class AlreadyExists(ApiError):
     """409: the name is taken."""
 
@@ -153,14 +162,18 @@ class UnsupportedMediaType(ApiError):
     reason = "UnsupportedMediaType"
 
 
+CAUSES_TOLD = 1_000
+"""Causes that one answer lists. A body can break a rule for every few of its bytes; the answer would be a hundred times as long."""
+
+
 class Invalid(ApiError):
-    """422: what was read breaks rules. Every broken rule is a cause; the message lists them all."""
+    """422: what was read breaks rules. Every broken rule is a cause, up to `CAUSES_TOLD`; the message lists them all."""
 
     code = 422
     reason = "Invalid"
 
     def __init__(self, kind: str, group: str, name: str, causes: Iterable[Cause]) -> None:
-        self.causes = tuple(causes)
+        self.causes = tuple(islice(causes, CAUSES_TOLD))
         qualified = f"{kind}.{group}" if group else kind
         said = list(dict.fromkeys(str(cause) for cause in self.causes))
         listed = said[0] if len(said) == 1 else f"[{', '.join(said)}]"

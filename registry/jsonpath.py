@@ -40,6 +40,7 @@ class Field:
     name: str
 
     def select(self, value: Any) -> Iterator[Any]:
+        """The value under the name, if the value is an object that has it."""
         if isinstance(value, dict) and self.name in value:
             yield value[self.name]
 
@@ -51,6 +52,7 @@ class Index:
     at: int
 
     def select(self, value: Any) -> Iterator[Any]:
+        """The item, if the value is a list that reaches so far."""
         if isinstance(value, list) and -len(value) <= self.at < len(value):
             yield value[self.at]
 
@@ -60,6 +62,7 @@ class Every:
     """Every item of a list, every value of an object."""
 
     def select(self, value: Any) -> Iterator[Any]:
+        """All that is in the value; nothing of a scalar."""
         if isinstance(value, list):
             yield from value
         elif isinstance(value, dict):
@@ -75,6 +78,7 @@ class Where:
     literal: str | float | bool | None = None
 
     def select(self, value: Any) -> Iterator[Any]:
+        """The items of the list for which it holds."""
         if isinstance(value, list):
             yield from (item for item in value if self._holds(item))
 

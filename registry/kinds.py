@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Any, Protocol
 
 from registry.declarations import ActorDeclaration
@@ -144,6 +145,7 @@ class Version:
         return head(self.api_version, self.kind)
 
 
+@lru_cache(maxsize=4_096)
 def head(api_version: str, kind: str) -> bytes:
     """How the canonical JSON of an object begins: type first, then the inside of the metadata."""
     return f'{{"apiVersion":"{api_version}","kind":"{kind}","metadata":{{'.encode()
@@ -168,16 +170,16 @@ class Kind:
     strategy: Strategy = field(default_factory=Strategy)
     verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
     extra_subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    resource: str = field(init=False, default="")
+    """What the store files its objects under: `plural.group`, or the plural alone in the core group."""
 
     @property
     def group(self) -> str:
         """The group that the kind is stored under."""
         return self.storage.group
 
-    @property
-    def resource(self) -> str:
-        """What the store files its objects under: `plural.group`, or the plural alone in the core group."""
-        return resource_name(self.plural, self.group)
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "resource", resource_name(self.plural, self.group))
 
 
 def resource_name(plural: str, group: str) -> str:

@@ -22,6 +22,12 @@ Document = dict[str, Any]
 INT64 = (-(2**63), 2**63 - 1)
 INT32 = (-(2**31), 2**31 - 1)
 
+TOLD = 1_000
+"""Unknown fields, and broken rules, that are told of one document. Who gets that many wrong is helped by no more."""
+
+LONGEST_STEP = 512
+"""Characters of a key that a path shows: a path is made for every value below a key, so a huge key would be copied as often."""
+
 EXACT_FLOAT = 2**53 - 1
 """Integers up to here are the same number as a float: `2.0` is an integer, `1e300` is not."""
 
@@ -97,6 +103,12 @@ class Dialect(Enum):
 
     CUSTOM = "custom"
     BUILTIN = "builtin"
+
+
+def below(path: str, key: str) -> str:
+    """The path of a field, from that of the object that it is in."""
+    key = key if len(key) <= LONGEST_STEP else f"{key[:LONGEST_STEP]}..."
+    return f"{path}.{key}" if path else key
 
 
 def copied(value: Any) -> Any:

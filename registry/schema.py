@@ -25,7 +25,7 @@ from msgspec.structs import replace
 from registry.compiled import Untidy, compile_node
 from registry.decoding import Unreadable, decode
 from registry.errors import BadRequest, Cause
-from registry.nodes import EXACT_FLOAT, Dialect, Document, ListType, Node, copied
+from registry.nodes import EXACT_FLOAT, TOLD, Dialect, Document, ListType, Node, below, copied
 from registry.validation import check
 
 __all__ = ["Dialect", "Document", "ListType", "Node", "Outcome", "Schema", "unreadable"]
@@ -144,13 +144,13 @@ def _settle_object(node: Node, value: Document, path: str, unknown: list[str]) -
         if child is None:
             if node.preserve or not (node.type or node.properties):
                 settled[key] = item
-            else:
-                unknown.append(f"{path}.{key}" if path else key)
+            elif len(unknown) < TOLD:
+                unknown.append(below(path, key))
         elif item is None and not child.nullable:
             if child.has_default:
                 settled[key] = copied(child.default)
         else:
-            settled[key] = settle(child, item, f"{path}.{key}" if path else key, unknown)
+            settled[key] = settle(child, item, below(path, key), unknown)
     for key, child in node.properties.items():
         if child.has_default and key not in settled:
             settled[key] = copied(child.default)

@@ -8,6 +8,7 @@ the same place.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -16,7 +17,7 @@ from msgspec import UNSET
 from registry import errors
 from registry.errors import Cause
 from registry.formats import FORMATS, searcher
-from registry.nodes import EXACT_FLOAT, INT64, ListType, Node, same
+from registry.nodes import EXACT_FLOAT, INT64, TOLD, ListType, Node, below, same
 
 _encode_key = msgspec.json.Encoder(order="sorted").encode
 
@@ -41,7 +42,7 @@ class _Walk:
     def check(self, node: Node, value: Any, field: str, body: str, old: Any) -> None:
         if old is not UNSET and same(value, old):
             return
-        if value is None and node.nullable:
+        if (value is None and node.nullable) or len(self._causes) >= TOLD:
             return
         fits = is_of_type(node, value)
         if not fits:
@@ -101,9 +102,7 @@ class _Walk:
         for key, item in value.items():
             child = node.properties.get(key, node.additional)
             if child is not None:
-                self.check(
-                    child, item, f"{field}.{key}" if field else key, f"{body}.{key}" if body else key, before.get(key, UNSET)
-                )
+                self.check(child, item, below(field, key), below(body, key), before.get(key, UNSET))
 
     def _list(self, node: Node, value: list[Any], field: str, body: str, old: Any) -> None:
         said = self._causes.append
@@ -115,7 +114,7 @@ class _Walk:
             before = _counterpart(node, old)
             for index, item in enumerate(value):
                 self.check(node.items, item, f"{field}[{index}]", f"{body}[{index}]", before(index, item))
-        for index, shown in twins(node, value):
+        for index, shown in islice(twins(node, value), max(0, TOLD - len(self._causes))):
             said(errors.duplicate(f"{field}[{index}]", shown))
 
 

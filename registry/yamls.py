@@ -26,10 +26,13 @@ from yaml.events import (
 )
 
 ALIAS_FREE = 10_000
-"""Values that aliases may stand for, whatever the length of the text."""
+"""Weight that aliases may stand for, whatever the length of the text: a value weighs 1, and so do `ALIAS_TEXT` characters."""
 
 ALIAS_GROWTH = 2
-"""Values that aliases may stand for, per byte of the text."""
+"""Weight that aliases may stand for, per byte of the text."""
+
+ALIAS_TEXT = 4
+"""Characters of a text that weigh as much as a value: what is written again in full for each alias is not free."""
 
 MAX_DIRECTIVES = 16
 """Lines that begin with %. The parser compares each with all before it."""
@@ -78,7 +81,7 @@ class _Open:
         self.anchor = anchor
         self.key: Any = None  # of the value that comes next; None: a key comes next
         self.merged: list[dict[str, Any]] = []
-        self.weight = 1  # values in it, itself included
+        self.weight = 1  # of the values in it, itself included
 
 
 class _Builder:
@@ -97,9 +100,10 @@ class _Builder:
         match event:
             case ScalarEvent():
                 value = _scalar(event)
+                weight = 1 + len(event.value) // ALIAS_TEXT
                 if event.anchor is not None:
-                    self._anchors[event.anchor] = (None if value is _MERGE else value, 1)
-                self._add(value, 1, event)
+                    self._anchors[event.anchor] = (None if value is _MERGE else value, weight)
+                self._add(value, weight, event)
             case MappingStartEvent() | SequenceStartEvent():
                 self._start(event)
             case MappingEndEvent() | SequenceEndEvent():

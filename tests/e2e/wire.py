@@ -151,7 +151,9 @@ def request(
     if body is not None and "transfer-encoding" not in given:
         made["content-length"] = str(len(body))
     lines = [b"%s %s HTTP/1.1" % (method.encode(), target if isinstance(target, bytes) else target.encode())]
-    lines += [name.encode() + b": " + (value if isinstance(value, bytes) else value.encode()) for name, value in {**made, **given}.items()]
+    lines += [
+        name.encode() + b": " + (value if isinstance(value, bytes) else value.encode()) for name, value in {**made, **given}.items()
+    ]
     return b"\r\n".join([*lines, b"", body or b""])
 
 

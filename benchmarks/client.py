@@ -1,0 +1,109 @@
+"""HTTP/1.1 over TLS with as little work as possible: the machine's cores are shared with what is measured.
+
+Answers are read by their content-length or in chunks. What a server may do beyond that (trailers, continuations) is not understood.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import ssl
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from benchmarks.parcels import collection, parcel
+
+
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """Where a server is, and how one is let in."""
+
+    port: int
+    ca: str
+    token: str
+
+    def trust(self) -> ssl.SSLContext:
+        """Verifies the server's certificate."""
+        return ssl.create_default_context(cafile=self.ca)
+
+    def head(self, method: str, path: str, length: int = 0, content_type: str = "application/json") -> bytes:
+        """The request line and headers."""
+        lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", f"Authorization: Bearer {self.token}"]
+        lines += [f"Content-Type: {content_type}", f"Content-Length: {length}"] if length else []
+        return "\r\n".join([*lines, "", ""]).encode()
+
+
+class Failed(Exception):
+    """A server answered what it should not have."""
+
+
+class Connection:
+    """One connection, one request at a time."""
+
+    def __init__(self, endpoint: Endpoint, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._endpoint = endpoint
+        self._reader = reader
+        self._writer = writer
+
+    async def request(self, method: str, path: str, body: bytes = b"") -> bytes:
+        """The body of the answer. Raises Failed for a status that is no success."""
+        self._writer.write(self._endpoint.head(method, path, len(body)) + body)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+        answer = await self._reader.readexactly(int(length)) if length else await self._chunks()
+        if head[9:10] != b"2":
+            raise Failed(f"{method} {path}: {head[:40]!r} {answer[:300]!r}")
+        return answer
+
+    async def _chunks(self) -> bytes:
+        parts = []
+        while size := int(await self._reader.readuntil(b"\r\n"), 16):
+            parts.append((await self._reader.readexactly(size + 2))[:-2])
+        await self._reader.readuntil(b"\r\n")
+        return b"".join(parts)
+
+    def close(self) -> None:
+        """Ends it."""
+        self._writer.close()
+
+
+@asynccontextmanager
+async def connections(endpoint: Endpoint, count: int) -> AsyncIterator[Sequence[Connection]]:
+    """So many open connections, for the body of the `async with`."""
+    trust = endpoint.trust()
+    opened = [Connection(endpoint, *await asyncio.open_connection("127.0.0.1", endpoint.port, ssl=trust)) for _ in range(count)]
+    try:
+        yield opened
+    finally:
+        for connection in opened:
+            connection.close()
+
+
+async def create(endpoint: Endpoint, namespace: str, names: Iterable[str], *, at_once: int = 32) -> None:
+    """Creates a namespace, and parcels in it."""
+    waiting = iter(names)
+    path = collection(namespace)
+
+    async def work(connection: Connection) -> None:
+        for name in waiting:
+            await connection.request("POST", path, parcel(name, "nothing"))
+
+    async with connections(endpoint, at_once) as opened:
+        body = json.dumps({"metadata": {"name": namespace}}).encode()
+        await opened[0].request("POST", "/api/v1/namespaces", body)
+        await asyncio.gather(*(work(connection) for connection in opened))
+
+
+async def get(endpoint: Endpoint, path: str) -> bytes:
+    """The bytes that a path answers."""
+    async with connections(endpoint, 1) as (connection,):
+        return await connection.request("GET", path)
+
+
+async def revision(connection: Connection, namespace: str) -> str:
+    """The resourceVersion that a watch of a namespace goes on from."""
+    page: dict[str, Any] = json.loads(await connection.request("GET", collection(namespace) + "?limit=1"))
+    found: str = page["metadata"]["resourceVersion"]
+    return found

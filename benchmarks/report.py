@@ -1,0 +1,90 @@
+"""The table of what was measured, with what is wanted beside it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+LABELS = {
+    "get": "get, 64 clients",
+    "create": "create, 64 clients",
+    "patch": "merge patch, 64 clients",
+    "status": "status patch, 64 clients",
+    "list500": "list of 500, 64 clients",
+    "watch100": "100 watchers, 200 objects/s",
+    "watch1000": "1,000 watchers, 50 objects/s",
+}
+WANTED: Mapping[str, float] = {"get": 0.5, "create": 0.2, "patch": 0.15, "status": 0.15, "list500": 0.5}
+WATCH_P99_MS = 20.0
+MEMORY_MB = 150.0
+
+
+def table(found: Mapping[str, Any]) -> str:
+    """One table as text, and what else there is to know below it."""
+    shown = Table(box=None, pad_edge=False, header_style="")
+    shown.add_column("", no_wrap=True)
+    for name in ("per s", "p50 ms", "p99 ms", "floor per s", "floor p99", "ratio", "CPU us (floor)", "wanted"):
+        shown.add_column(name, justify="right", no_wrap=True)
+    for name, label in LABELS.items():
+        if name in found:
+            shown.add_row(label, *_cells(found[name]), _wanted(name, found[name]))
+    for what, values in found.get("single", {}).items():
+        shown.add_row(f"{what}, 1 client", *_cells(values), "")
+    console = Console(width=140, no_color=True, highlight=False)
+    with console.capture() as captured:
+        console.print(shown)
+    return "\n" + "\n".join([captured.get().rstrip(), "", *_notes(found)])
+
+
+def _cells(values: Mapping[str, Any]) -> list[str]:
+    low = values["floor"]
+    return [
+        f"{values['per_s']:,.0f}",
+        f"{values['p50_ms']:.1f}",
+        f"{values['p99_ms']:.1f}",
+        f"{low['per_s']:,.0f}",
+        f"{low['p99_ms']:.1f}",
+        f"{values['ratio']:.2f}",
+        f"{values['cpu_us']:.0f} ({low['cpu_us']:.0f})",
+    ]
+
+
+def _wanted(name: str, values: Mapping[str, Any]) -> str:
+    if name in WANTED:
+        return f"ratio >= {WANTED[name]:g}: {_met(values['ratio'] >= WANTED[name])}"
+    if name == "watch100":
+        return f"p99 < {WATCH_P99_MS:g} ms: {_met(values['p99_ms'] < WATCH_P99_MS)}"
+    return ""
+
+
+def _met(met: bool) -> str:
+    return "yes" if met else "NO"
+
+
+def _notes(found: Mapping[str, Any]) -> list[str]:
+    machine, disk = found["machine"], found["disk"]
+    notes = [
+        "Ratio: to a bare ASGI function on the same uvicorn, TLS and certificate, which answers as many bytes, in turns with it."
+    ]
+    for name in ("watch100", "watch1000"):
+        if name in found:
+            values = found[name]
+            notes.append(
+                f"{LABELS[name]}: each of {values['delivered']:,} objects came once to every watcher, in one order. Ratio: "
+                f"deliveries flat out: {values['saturated_per_s']:,.0f}/s of {values['floor']['saturated_per_s']:,.0f}/s."
+            )
+    if "memory" in found:
+        memory = found["memory"]
+        notes.append(
+            f"Memory: {memory['idle_mb']:.0f} MB idle, {memory['full_mb']:.0f} MB with {memory['objects']:,} objects of 1 KB "
+            f"(wanted < {MEMORY_MB:g}: {_met(memory['full_mb'] < MEMORY_MB)}), {memory['after_list_mb']:.0f} MB after a full list."
+        )
+    notes.append(f"Disk: fdatasync of 4 KiB takes {disk['p50_ms']} ms (p50), {disk['p99_ms']} ms (p99).")
+    notes.append(
+        f"Machine: {machine['cores']} cores, shared by client and server ({machine['cpu']}; Python {machine['python']}; "
+        f"load before: {machine['load_before']}). Client: wrk, 2 threads; watches: a process of raw TLS streams."
+    )
+    return notes

@@ -1,0 +1,98 @@
+"""The servers that are measured, each a process of its own on 127.0.0.1: Skep as a user runs it, and the floor.
+
+Skep keeps its data in a folder below `build/`, so on the disk of the project; its log, with a line for each request, goes to a file
+there. Both end by SIGTERM when the body of the `with` ends.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from benchmarks.client import Endpoint
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build"
+_TICK = os.sysconf("SC_CLK_TCK")
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A process that serves."""
+
+    name: str
+    pid: int
+    endpoint: Endpoint
+    folder: Path
+
+    def memory(self) -> float:
+        """MB (of 1,000,000 bytes) that it holds in memory now."""
+        pages = int(Path(f"/proc/{self.pid}/statm").read_text().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+    def cpu(self) -> float:
+        """Seconds of processor time that it has used so far."""
+        fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
+        return (int(fields[11]) + int(fields[12])) / _TICK
+
+
+@contextmanager
+def skep() -> Iterator[Server]:
+    """`skep serve` with SQLite in a new folder and settings as they come."""
+    BUILD.mkdir(exist_ok=True)
+    plugin = Path(__file__).with_name("plugin.py")
+    with (
+        tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD, ignore_cleanup_errors=True) as name,
+        (Path(name) / "log").open("w") as log,
+    ):
+        folder = Path(name)
+        command = [sys.executable, "-m", "apiserver", "serve", "--plugin", str(plugin)]
+        command += ["--data-dir", str(folder / "data"), "--listen", "127.0.0.1:0"]
+        with _running(command, log.fileno()) as (process, line):
+            data = folder / "data"
+            endpoint = Endpoint(int(line.rpartition(":")[2]), str(data / "ca.crt"), (data / "admin.token").read_text().strip())
+            yield Server("skep", process.pid, endpoint, data)
+
+
+@contextmanager
+def floor(of: Server, one: bytes, many: bytes) -> Iterator[Server]:
+    """The floor, with the certificate of a server and answers as long as its."""
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as name:
+        folder = Path(name)
+        (folder / "one").write_bytes(one)
+        (folder / "many").write_bytes(many)
+        cert, key = _certificate(of.folder)
+        command = [sys.executable, "-m", "benchmarks.floor", "--cert", str(cert), "--key", str(key), "--answers", str(folder)]
+        with _running(command, None) as (process, line):
+            yield Server("floor", process.pid, Endpoint(int(line), of.endpoint.ca, of.endpoint.token), folder)
+
+
+def _certificate(data: Path) -> tuple[Path, Path]:
+    keys = {path.stem: path for path in data.rglob("*.key")}
+    return next((path, keys[path.stem]) for path in data.rglob("*.crt") if path.stem in keys and path.stem != "ca")
+
+
+@contextmanager
+def _running(command: list[str], log: int | None) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """The process, and the first line that it printed."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("SKEP_")}
+    process = subprocess.Popen(command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=log, text=True)
+    with process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline().strip()
+            if not line:
+                raise SystemExit(f"a server ended before it served: {' '.join(command)}")
+            yield process, line
+        finally:
+            process.terminate()
+            try:
+                process.wait(15)
+            except subprocess.TimeoutExpired:
+                process.kill()
