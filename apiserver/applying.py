@@ -70,7 +70,7 @@ class Apply:
             allowed = everything(_form(self.target, self.target.version).node, last_applied)
         applied = managed.apply(old, self.config, entries, forms, self.writer, allowed=allowed)
         taken = patching.propose(self.target, applied.document, self.options)
-        return Proposed(taken.document, taken.causes, [*self.warnings, *taken.warnings], applied.entries)
+        return Proposed(taken.document, taken.causes, taken.warnings, applied.entries)
 
     def creation(self) -> Document:
         """The object that is made when there is none, with its owner."""
@@ -88,7 +88,12 @@ def options_of(query: Query) -> tuple[WriteOptions, bool]:
 
 
 def parse(body: bytes | Document, target: Target, query: Query, now: str) -> Apply:
-    """The apply in a request; the body is YAML, whatever it looks like. Raises BadRequest, Invalid."""
+    """The apply in a request; the body is YAML, whatever it looks like.
+
+    Raises BadRequest, Invalid, and UnsupportedMediaType for a Scale, which has no fields of its own to be owned.
+    """
+    if target.subresource == "scale":
+        raise patching.not_taken((patching.JSON_PATCH, patching.MERGE_PATCH))
     options, force = options_of(query)
     config, duplicates = (body, ()) if isinstance(body, dict) else _parsed(body, options)
     version = target.version
@@ -205,15 +210,15 @@ def manager_of(options: WriteOptions, agent: bytes, username: str) -> str:
     return "".join(filter(str.isprintable, program))[:MANAGER_LIMIT] or username
 
 
-def owned(target: Target, taken: intake.Intake, old: Document, new: Document, writer: Writer) -> Document:
+def owned(target: Target, taken: intake.Intake, old: Document, new: Document, writer: Callable[[], Writer]) -> Document:
     """The new state with the owners of its fields: after an apply, and after any write of an object that was applied to."""
     metadata = new["metadata"]
     if isinstance(taken, Proposed):
-        entries = taken.entries if _unowned(new) == _unowned(old) else managed.stamped(taken.entries, writer)
+        entries = taken.entries if _unowned(new) == _unowned(old) else managed.stamped(taken.entries, writer())
     elif "managedFields" not in metadata or new == old:
         return new
     else:
-        entries = managed.track(old, new, _entries(new) or _entries(old), forms_of(target), writer)
+        entries = managed.track(old, new, _entries(new) or _entries(old), forms_of(target), writer())
     encoded = managed.encode(entries)
     metadata = {key: value for key, value in metadata.items() if key != "managedFields"}
     return {**new, "metadata": {**metadata, "managedFields": encoded} if encoded else metadata}

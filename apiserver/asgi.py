@@ -23,6 +23,7 @@ from apiserver.manager import Call, Manager
 from apiserver.negotiation import JSON, PROTOBUF, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
 from apiserver.protobuf import encode_status
+from apiserver.protocol import COMPLETE
 from apiserver.target import PageNotFound, Target, resolve, segments
 from registry.documents import dump_yaml
 from registry.errors import (
@@ -211,12 +212,12 @@ class App:
             raise Unauthorized
         call = Call(exchange.identity, exchange.verb, target, query)
         try:
-            await self._dispatch(exchange, call, receive, send)
+            await self._dispatch(exchange, call, scope, receive, send)
         except ApiError as error:
             error.warnings = (*call.warnings, *error.warnings)
             raise
 
-    async def _dispatch(self, exchange: Exchange, call: Call, receive: Receive, send: Send) -> None:
+    async def _dispatch(self, exchange: Exchange, call: Call, scope: Scope, receive: Receive, send: Send) -> None:
         streaming = call.verb == "watch"
         form = choose(exchange.accept, watch=streaming)
         view = View(call.target.kind, call.target.version, form, text(call.query, "includeObject") or "Metadata", self._now())
@@ -227,7 +228,9 @@ class App:
             return
         if exchange.method not in ("GET", "HEAD"):
             call.content_type = _content_type(exchange.headers)
-            call.body = await _body(exchange.headers, receive, self._body_limit, self._timing.body)
+            call.agent = exchange.headers.get(b"user-agent", b"")
+            seconds = None if COMPLETE in scope else self._timing.body
+            call.body = await _body(exchange.headers, receive, self._body_limit, seconds)
         answer = await self._manager.handle(call)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
@@ -367,11 +370,16 @@ def _verb(method: str, target: Target, query: Mapping[str, Sequence[str]]) -> st
     return "deletecollection" if verb == "delete" else verb
 
 
-async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float) -> bytes:
-    """The whole body of a request. Raises TooLarge as soon as it is known, from the header or on the way; RequestTimeout."""
+async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float | None) -> bytes:
+    """The whole body of a request. Raises TooLarge as soon as it is known, from the header or on the way; RequestTimeout.
+
+    It has to come within `seconds`; None: it is here.
+    """
     declared = headers.get(b"content-length", b"0")
     if declared.isdigit() and int(declared[:20]) > limit:
         raise _too_large(limit)
+    if seconds is None:
+        return await _received(receive, limit)
     try:
         async with asyncio.timeout(seconds):
             return await _received(receive, limit)

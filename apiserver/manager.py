@@ -251,7 +251,7 @@ class Manager:
 
     async def patch(self, call: Call) -> Answer:
         """Changes an object by a patch of what it is now, in the version of the path."""
-        if patching.media_type(call.content_type) == patching.APPLY_PATCH and call.target.subresource != "scale":
+        if patching.media_type(call.content_type) == patching.APPLY_PATCH:
             return await self._apply(call)
         options = write_options(call.query, "PatchOptions")
         body = call.body if isinstance(call.body, bytes) else msgspec.json.encode(call.body)
@@ -267,18 +267,17 @@ class Manager:
     async def _apply(self, call: Call) -> Answer:
         """Merges a configuration into an object and records who applied it; makes the object when it is not there."""
         apply = applying.parse(call.body, call.target, call.query, format_time(self._now()))
+        call.warnings += apply.warnings
         for _ in range(ATTEMPTS):
             if call.target.subresource or self.store.get(_key(call.target)) is not None:
                 return await self._rewrite(call, apply.options, apply.propose)
-            create = replace(call, verb="create", body=apply.creation(), content_type="", warnings=[*call.warnings, *apply.warnings])
+            create = replace(call, verb="create", body=apply.creation(), content_type="")
             self.authorize(create)
             self._check_uncreated(call.target, apply.config)
             try:
-                answer = await self.create(create)
+                return await self.create(create)
             except AlreadyExists:
                 continue
-            call.warnings[:] = create.warnings
-            return answer
         raise refusals.modified(call.target)
 
     def _check_uncreated(self, target: Target, config: Document) -> None:

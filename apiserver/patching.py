@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from apiserver import intake
@@ -48,8 +48,13 @@ def parse(body: bytes, content_type: str, target: Target) -> Patch:
         strategic = parse_merge_patch(body)
         root = target.version.schema.node
         return lambda document: strategic_merge(document, strategic, root)
-    forms = ", ".join(form for form in accepted(target.kind) if form != media)
-    raise UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {forms}")
+    raise not_taken(accepted(target.kind))
+
+
+def not_taken(forms: Sequence[str]) -> UnsupportedMediaType:
+    """415: a patch in none of the forms that are taken."""
+    said = "the body of the request was in an unknown format - accepted media types include"
+    return UnsupportedMediaType(f"{said}: {', '.join(forms)}")
 
 
 def propose(target: Target, patched: Document, options: WriteOptions) -> intake.Intake:

@@ -1,14 +1,13 @@
 """What the server decides of an object, whoever wrote it: identity, times, generation, and which part a subresource may change.
 Pure.
 
-Sources: Kubernetes API conventions, "Metadata", "Spec and Status"; `docs/resources.md` in short.
+Sources: Kubernetes API conventions, "Metadata", "Spec and Status"; `docs/kinds.md` in short.
 """
 
 from __future__ import annotations
 
 import random
 from typing import Any
-from uuid import UUID
 
 from registry import metadata as meta
 from registry.kinds import Kind
@@ -33,13 +32,19 @@ def created(kind: Kind, document: Document, namespace: str | None, now: float, c
         metadata.pop("namespace", None)
     else:
         metadata["namespace"] = namespace
-    metadata["uid"] = str(UUID(int=chance.getrandbits(128), version=4))
+    metadata["uid"] = uuid4(chance)
     metadata["creationTimestamp"] = format_time(now)
     if kind.strategy.counts_generation:
         metadata["generation"] = 1
     if kind.has_status:
         document.pop("status", None)
     return kind.strategy.prepare(document, None)
+
+
+def uuid4(chance: random.Random) -> str:
+    """A random UUID (RFC 9562, version 4)."""
+    bits = f"{chance.getrandbits(128):032x}"
+    return f"{bits[:8]}-{bits[8:12]}-4{bits[13:16]}-{'89ab'[int(bits[16], 16) & 3]}{bits[17:20]}-{bits[20:]}"
 
 
 def updated(kind: Kind, subresource: str, new: Document, old: Document) -> Document:

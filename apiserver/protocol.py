@@ -12,6 +12,9 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+COMPLETE = "skep.complete"
+"""Is in the scope of a request whose body is here already: reading it needs no time limit."""
+
 PHRASES = {400: "Bad Request", 431: "Request Header Fields Too Large"}
 
 
@@ -118,6 +121,7 @@ class BoundedProtocol(HttpToolsProtocol):
         """The request is complete: what comes now is the next head."""
         self._in_head, self._head_size = True, 0
         if self.cycle is not None:
+            self.scope[COMPLETE] = True  # type: ignore[literal-required]
             super().on_message_complete()
 
     def on_response_complete(self) -> None:

@@ -6,17 +6,19 @@ Source: Kubernetes, "Custom Resources", scale subresource; the paths are those o
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 
 from apiserver.intake import bad_patch
 from registry.errors import BadRequest, Cause, Invalid, invalid, shown
-from registry.jsonpath import parse as parse_path
+from registry.jsonpath import JSONPath, parse
 from registry.kinds import Kind, Scale, Version
 from registry.patches import json_type
 
 Document = dict[str, Any]
 
 NOT_NEGATIVE = "should be a non-negative integer"
+parse_path: Callable[[str], JSONPath] = lru_cache(maxsize=1_024)(parse)
 GO_TYPES = {list: "[]interface {}", str: "string", bool: "bool", int: "int64", float: "float64"}
 """How messages call the types of JSON values."""
 

@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -219,8 +219,7 @@ class Server:
             async with anyio.create_task_group() as actors, _uvicorn(self.app, self._settings, self._place) as http:
                 for runner in self._runners:
                     actors.start_soon(self._supervise, runner)
-                self._announce()
-                await _signalled(self._log)
+                await _signalled(self._log, self._announce)
                 self._ready = False
                 await anyio.sleep(ANNOUNCE)
                 for runner in self._runners:
@@ -298,8 +297,10 @@ class _QuietServer(uvicorn.Server):
         yield
 
 
-async def _signalled(log: Logger) -> None:
+async def _signalled(log: Logger, listening: Callable[[], None]) -> None:
+    """Waits for a signal to stop. Calls `listening` as soon as one would be heard, and not end the process as it is."""
     with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        listening()
         async for number in signals:
             log.info("stopping", signal=signal.Signals(number).name)
             return

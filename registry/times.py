@@ -6,8 +6,10 @@ writing is strict, since clients parse with fixed layouts. What cannot be read i
 
 from __future__ import annotations
 
+import math
 import re
 from datetime import UTC, datetime, timedelta, timezone
+from functools import lru_cache
 from typing import NoReturn
 
 from registry.errors import shown
@@ -43,7 +45,15 @@ _SHOWN_CHARACTERS = 100
 
 def format_time(moment: datetime | float) -> str:
     """`2026-01-02T03:04:05Z`: a moment (aware, or seconds since 1970) as a `Time`. What is less than a second is cut off."""
-    return f"{_utc(moment).replace(microsecond=0).isoformat()}Z"
+    if isinstance(moment, datetime):
+        return f"{_utc(moment).replace(microsecond=0).isoformat()}Z"
+    return _format_second(math.floor(moment))
+
+
+@lru_cache(maxsize=16)
+def _format_second(second: int) -> str:
+    """The text of a second. Many objects are made in the same one."""
+    return f"{_utc(second).isoformat()}Z"
 
 
 def format_micro(moment: datetime | float) -> str:

@@ -9,8 +9,9 @@ A comment before a fenced block says what is done with it:
     <!-- test: fails -->         the same, and it has to fail
     <!-- test: output -->        the block before said this: `...` is anything, blanks are one blank, more lines may come between
 
-Blocks without a comment have to be readable: Python compiles, YAML and TOML parse, bash takes the syntax. Each page has a folder and a
-HOME of its own; https://example.com/, https://127.0.0.1:7443 and /var/lib/skep are a little web server, the page's Skep, and a folder.
+Blocks without a comment have to be readable: Python compiles, YAML and TOML parse, bash takes the syntax. Each page has a folder
+and a HOME of its own. In the place of https://example.com/, https://127.0.0.1:7443 and /var/lib/skep there are a little web server,
+the page's Skep, and a folder of the page.
 """
 
 from __future__ import annotations
@@ -243,6 +244,14 @@ def test_what_a_page_links_to_and_names_is_there(page: Path) -> None:
     missing = sorted(target for target in linked if target and not (page.parent / target).exists())
     missing += sorted(name for name in NAMED_FILE.findall(text) if not (ROOT / name).exists())
     assert not missing
+
+
+def test_every_page_that_the_code_names_is_there() -> None:
+    folders = ("actors", "admission", "apiserver", "examples", "migrations", "registry", "storage")
+    sources = [path.read_text() for folder in folders for path in (ROOT / folder).rglob("*.py")]
+    named = {name for text in sources for name in re.findall(r"\bdocs/[a-z]+\.md", text)}
+    assert named
+    assert not [name for name in sorted(named) if not (ROOT / name).exists()]
 
 
 def test_every_page_can_be_reached_from_the_index() -> None:
