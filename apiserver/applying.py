@@ -27,6 +27,7 @@ from registry.kinds import Version
 from registry.managed import Entry, Form, Forms, Writer
 from registry.merging import everything, mergeable, undeclared, without_nulls
 from registry.nodes import TOLD
+from registry.schema import unreadable
 
 Document = dict[str, Any]
 
@@ -102,7 +103,7 @@ def parse(body: bytes | Document, target: Target, query: Query, now: str) -> App
         raise BadRequest(f"invalid object type: {_gvk(api_version, kind)}")
     metadata = config.get("metadata") or {}
     if not isinstance(metadata, dict):
-        raise intake.cannot_handle(target.kind, version, "metadata is not an object")
+        raise unreadable(target.kind.name, version.name, "metadata is not an object")
     if metadata.get("managedFields"):
         raise BadRequest("metadata.managedFields must be nil")
     config = _writable(target, config, metadata)

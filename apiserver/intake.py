@@ -19,6 +19,7 @@ from registry import metadata as meta
 from registry.documents import Malformed, Parsed, parse_json, parse_yaml, unrecognized
 from registry.errors import ApiError, BadRequest, Cause, Invalid, invalid
 from registry.kinds import Kind, Registry, Version
+from registry.schema import unreadable
 
 Document = dict[str, Any]
 
@@ -68,12 +69,12 @@ def understand(
     try:
         metadata = meta.read(document.get("metadata"), kind.name if kind.strategy.builtin else "")
     except ValueError as error:
-        raise cannot_handle(kind, version, str(error)) from None
+        raise unreadable(kind.name, version.name, str(error)) from None
     owned, warned = meta.dedup_owners(metadata.metadata)
     part = "status" if target.subresource == "status" else ""
     outcome = version.schema.apply({**document, "metadata": owned}, part=part)
     if outcome.unreadable:
-        raise cannot_handle(kind, version, outcome.unreadable)
+        raise unreadable(kind.name, version.name, outcome.unreadable)
     unknown = [*metadata.unknown, *outcome.unknown]
     if not kind.strategy.builtin:
         unknown.sort()
@@ -88,13 +89,8 @@ def understand(
 def _strict(kind: Kind, version: Version, said: list[str], patched: Document | None) -> ApiError:
     problem = f"strict decoding error: {', '.join(said)}"
     if patched is None:
-        return cannot_handle(kind, version, problem)
+        return unreadable(kind.name, version.name, problem)
     return bad_patch(patched, problem)
-
-
-def cannot_handle(kind: Kind, version: Version, why: str) -> BadRequest:
-    """The 400 of a body that does not decode as its kind."""
-    return BadRequest(f'{kind.name} in version "{version.name}" cannot be handled as a {kind.name}: {why}')
 
 
 def bad_patch(patched: Document, problem: str) -> Invalid:

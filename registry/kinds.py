@@ -83,12 +83,14 @@ class Check(Protocol):
     def __call__(self, new: Document, old: Document | None) -> list[Cause]: ...
 
 
-def _as_is(new: Document, old: Document | None) -> Document:
+def as_is(new: Document, old: Document | None) -> Document:
+    """Prepares nothing."""
     del old
     return new
 
 
-def _no_causes(new: Document, old: Document | None) -> list[Cause]:
+def no_causes(new: Document, old: Document | None) -> list[Cause]:
+    """Finds nothing wrong."""
     del new, old
     return []
 
@@ -110,8 +112,8 @@ class Strategy:
     owns_nothing: bool = False
     protected: frozenset[str] = frozenset()
     finalizers_in_spec: bool = False
-    prepare: Prepare = _as_is
-    check: Check = _no_causes
+    prepare: Prepare = as_is
+    check: Check = no_causes
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +134,7 @@ class Version:
     selectable: Mapping[str, JSONPath] = field(default_factory=dict)
     warning: str = ""
     codec: Codec | None = None
-    check: Check = _no_causes
+    check: Check = no_causes
 
     @property
     def api_version(self) -> str:

@@ -19,10 +19,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from registry.declarations import ActorDeclaration
+from registry.declarations import ActorDeclaration, DeclarationError
 from registry.kinds import EXTERNAL, Column, Handler, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
 from registry.names import dns1123_label, version_key
-from registry.typed import schema_of
+from registry.typed import node_of, schema_of
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -144,9 +144,11 @@ class Plugin:
 
         def declare(reconcile: F) -> F:
             chosen = name or f"{self.name}-{reconcile.__name__}".lower().replace("_", "-")
-            self.actors.append(
-                ActorDeclaration(name=chosen, model=model, reconcile=reconcile, source=source_of(reconcile), **options)
-            )
+            source = source_of(reconcile)
+            try:
+                self.actors.append(ActorDeclaration(name=chosen, model=model, reconcile=reconcile, source=source, **options))
+            except TypeError as error:
+                raise DeclarationError(source, f"actor {chosen!r}: {error}") from None
             return reconcile
 
         return declare
@@ -250,7 +252,8 @@ def described(column: Column) -> str:
 
 
 def _has_status(model: type) -> bool:
-    return "status" in getattr(model, "__struct_fields__", ())
+    """Whether the model has one: `Resource[S, None]` has not."""
+    return "status" in node_of(model).properties
 
 
 def _caller() -> str:

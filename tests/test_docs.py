@@ -269,9 +269,9 @@ def test_every_make_target_that_is_named_exists() -> None:
 def test_every_reason_of_a_refusal_is_documented() -> None:
     page = (ROOT / "docs/api.md").read_text()
     kinds = [each for each in vars(errors).values() if isinstance(each, type) and issubclass(each, errors.ApiError)]
-    reasons = {kind.reason: kind.code for kind in kinds if kind.reason}
-    assert len(reasons) > 10
-    assert not [reason for reason, code in reasons.items() if f"| {code} | `{reason}` |" not in page]
+    refusals = {(kind.code, kind.reason) for kind in kinds if kind.reason}
+    assert len(refusals) > 10
+    assert not [f"{code} {reason}" for code, reason in sorted(refusals) if f"| {code} | `{reason}` |" not in page]
 
 
 def test_every_command_is_documented() -> None:

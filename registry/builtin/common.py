@@ -7,7 +7,7 @@ from typing import Any
 
 from registry.errors import Cause, invalid
 from registry.jsonpath import parse
-from registry.kinds import EXTERNAL, Check, Codec, Column, Document, Kind, NameRule, Prepare, Printer, Strategy, Version
+from registry.kinds import EXTERNAL, Check, Codec, Column, Document, Kind, NameRule, Prepare, Printer, Strategy, Version, no_causes
 from registry.names import config_key, dns1123_subdomain
 from registry.nodes import Dialect
 from registry.times import age, parse_time
@@ -59,10 +59,10 @@ def version(
     *,
     selectable: Mapping[str, str] | None = None,
     codec: Codec | None = None,
-    check: Check | None = None,
+    check: Check = no_causes,
 ) -> Version:
     """A served version of a built-in kind. `selectable` are paths in the stored form."""
-    version = Version(
+    return Version(
         group=group,
         name=name,
         kind=kind,
@@ -71,10 +71,8 @@ def version(
         printer=table,
         selectable={field: parse(path) for field, path in (selectable or {}).items()},
         codec=codec,
+        check=check,
     )
-    if check is None:
-        return version
-    return Version(**{field: getattr(version, field) for field in Version.__dataclass_fields__ if field != "check"}, check=check)
 
 
 def builtin(
@@ -83,7 +81,7 @@ def builtin(
     versions: tuple[Version, ...],
     *,
     prepare: Prepare,
-    check: Check,
+    check: Check = no_causes,
     short: tuple[str, ...] = (),
     namespaced: bool = True,
     has_status: bool = False,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from registry.builtin.common import VERBS, builtin, column, printer, version
-from registry.errors import Cause
 from registry.kinds import Document
 from registry.names import dns1123_label
 from registry.resource import Conditions, Meta, Object, OmitEmpty, Spec, Status
@@ -46,12 +45,6 @@ def prepare(new: Document, old: Document | None) -> Document:
     return {**document, "spec": old.get("spec", {})}
 
 
-def check(new: Document, old: Document | None) -> list[Cause]:
-    """Nothing beyond metadata."""
-    del new, old
-    return []
-
-
 def name_rule(name: str) -> list[str]:
     """A DNS label; a dot is told apart, since it is what people try."""
     return ["must not contain dots"] if "." in name and not dns1123_label(name.replace(".", "")) else dns1123_label(name)
@@ -66,7 +59,6 @@ NAMESPACE = builtin(
     "namespaces",
     (version(Namespace, "", "v1", "Namespace", TABLE, selectable={"status.phase": ".status.phase"}),),
     prepare=prepare,
-    check=check,
     short=("ns",),
     namespaced=False,
     has_status=True,

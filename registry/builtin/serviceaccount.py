@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Annotated
 
 from registry.builtin.common import builtin, printer, version, without_empty
-from registry.errors import Cause
 from registry.kinds import Document
 from registry.resource import ListMap, Meta, Object, Struct
 
@@ -44,18 +43,11 @@ def prepare(new: Document, old: Document | None) -> Document:
     return without_empty(new, "secrets", "imagePullSecrets")
 
 
-def check(new: Document, old: Document | None) -> list[Cause]:
-    """Nothing beyond the schema."""
-    del new, old
-    return []
-
-
 SERVICE_ACCOUNT = builtin(
     "ServiceAccount",
     "serviceaccounts",
     (version(ServiceAccount, "", "v1", "ServiceAccount", printer([], lambda document, _: [])),),
     prepare=prepare,
-    check=check,
     short=("sa",),
     subresources={"token": ("create",)},
 )
