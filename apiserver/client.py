@@ -15,10 +15,10 @@ from actors.cache import Listing
 from actors.client import Op, Preconditions
 from actors.door import Page, Query
 from admission.identity import Identity
-from apiserver.forms import document_of
 from apiserver.manager import Answer, Call, Manager
 from apiserver.options import ListOptions
 from apiserver.patching import MERGE_PATCH
+from apiserver.stored import in_version, seen_as
 from apiserver.target import Target
 from registry.declarations import Place
 from registry.errors import ExpiredError, InternalError
@@ -50,7 +50,7 @@ class ManagerDoor:
         page = (await self._handle("list", target, query=parameters)).page
         if page is None:
             raise InternalError("a list was answered without one")
-        return Page([_in_version(target.version, record) for record in page.records], page.revision, page.token)
+        return Page([in_version(target.version, record) for record in page.records], page.revision, page.token)
 
     async def create(self, model: type, namespace: str, document: Document) -> Document:
         """What was stored."""
@@ -79,7 +79,7 @@ class ManagerDoor:
         if preconditions.propagation is not None:
             options["propagationPolicy"] = preconditions.propagation
         answer = await self._handle("delete", target, options)
-        return None if answer.record is None else _in_version(target.version, answer.record)
+        return None if answer.record is None else in_version(target.version, answer.record)
 
     async def watch(
         self, model: type, namespace: str | None, query: Query, after: int
@@ -92,7 +92,7 @@ class ManagerDoor:
         async for changes in follow(self._manager, target.kind.resource, after):
             seen = [(op, change) for change in changes if (op := matcher.seen_as(change)) is not None]
             if seen:
-                yield [(Op[op.name], _seen(target.version, change, op)) for op, change in seen]
+                yield [(Op[op.name], in_version(target.version, seen_as(change, op))) for op, change in seen]
 
     async def _handle(
         self, verb: str, target: Target, body: Document | None = None, *, query: Parameters | None = None, content_type: str = ""
@@ -185,7 +185,7 @@ class HeldRecord(msgspec.Struct, frozen=True, gc=False):
 
     def document(self) -> Document:
         """The object in the version that the actor was written against."""
-        return _in_version(self.version, self.record)
+        return in_version(self.version, self.record)
 
 
 async def follow(manager: Manager, resource: str, after: int) -> AsyncGenerator[Sequence[Change], None]:
@@ -200,24 +200,10 @@ async def follow(manager: Manager, resource: str, after: int) -> AsyncGenerator[
         return
 
 
-def _in_version(version: Version, record: Record) -> Document:
-    document = document_of(record)
-    if version.codec is not None:
-        document = version.codec.decode(document)
-    document["apiVersion"] = version.api_version
-    return document
-
-
 def _document(target: Target, answer: Answer) -> Document:
     if answer.record is None:
         raise InternalError("an object was to be answered")
-    return _in_version(target.version, answer.record)
-
-
-def _seen(version: Version, change: Change, op: StoreOp) -> Document:
-    left = op is StoreOp.DELETED and change.op is not StoreOp.DELETED and change.previous is not None
-    record = msgspec.structs.replace(change.previous, revision=change.revision) if left and change.previous else change.record
-    return _in_version(version, record)
+    return in_version(target.version, answer.record)
 
 
 def _selectors(query: Query) -> Parameters:

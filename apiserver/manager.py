@@ -26,19 +26,19 @@ from msgspec.structs import replace
 from admission.chain import Chain
 from admission.identity import Identity
 from admission.review import Attributes, Authorizer, Review
-from apiserver import applying, deleting, intake, lists, patching, prepare, refusals, scaling
-from apiserver.forms import Page, document_of
+from apiserver import agreement, applying, deleting, intake, lists, patching, prepare, refusals, scaling
+from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, list_options, text, write_options
+from apiserver.stored import document_of, in_version, is_deleting, put, unstored
 from apiserver.target import Target
 from registry import metadata as meta
-from registry.documents import canonical
 from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, InternalError, Invalid, MethodNotAllowed, ServiceUnavailable
 from registry.kinds import Kind, Registry
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
-from storage.store import Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable
+from storage.store import Closed, Conflict, Key, Record, Remove, Store, Unavailable
 
 Document = dict[str, Any]
 ATTEMPTS = 5
@@ -174,7 +174,8 @@ class Manager:
         target, options = call.target, write_options(call.query, "CreateOptions")
         taken = intake.read(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
-        document = self._own(target, taken.document)
+        document = taken.document
+        agreement.check_namespace(target, document)
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
             raise refusals.other_name(target, document["metadata"]["name"])
         if document["metadata"].get("resourceVersion"):
@@ -198,26 +199,19 @@ class Manager:
         document = await self._admit(call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
-        put = _put(call.target, key, document, expect=0, require=require)
+        write = put(kind, call.target.version, key, document, expect=0, require=require)
         if self.store.get(key) is not None:
             raise self._taken(call.target, key)
         if options.dry_run:
-            return Answer(201, _unstored(put, 0))
+            return Answer(201, unstored(write, 0))
         try:
-            change = await self.store.commit(put)
+            change = await self.store.commit(write)
         except Conflict as conflict:
             if conflict.key != key:
-                self._require_namespace(call.target, name)  # refuses, if the namespace went away meanwhile
-                return await self._create(call, options, document, [], self._require_namespace(call.target, name))
+                require = self._require_namespace(call.target, name)  # changed meanwhile; refuses, if it went away
+                return await self._create(call, options, document, [], require)
             raise self._taken(call.target, key) from conflict
         return Answer(201, change.record)
-
-    def _own(self, target: Target, document: Document) -> Document:
-        """The document as one of the path's namespace. Raises BadRequest when it says another."""
-        namespace = document["metadata"].get("namespace")
-        if target.kind.namespaced and namespace and namespace != target.namespace:
-            raise refusals.other_namespace()
-        return document
 
     def _require_namespace(self, target: Target, name: str) -> tuple[Key, int] | None:
         """The namespace, and the revision at which it was found to take new objects. Raises NotFound, Forbidden."""
@@ -227,13 +221,13 @@ class Manager:
         record = self.store.get(key)
         if record is None:
             raise refusals.no_namespace(target.namespace)
-        if _is_deleting(record):
+        if is_deleting(record):
             raise refusals.terminating(target, target.namespace, name)
         return key, record.revision
 
     def _taken(self, target: Target, key: Key) -> AlreadyExists:
         existing = self.store.get(key)
-        return refusals.taken(target, key.name, deleting=existing is not None and _is_deleting(existing))
+        return refusals.taken(target, key.name, deleting=existing is not None and is_deleting(existing))
 
     async def update(self, call: Call) -> Answer:
         """Replaces an object, or the part of it that a subresource is."""
@@ -244,7 +238,7 @@ class Manager:
             return await self._rescale(call, options, lambda current: scaling.checked(scale, current))
         taken = intake.read(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
-        self._check_address(target, taken.document)
+        agreement.check_address(target, taken.document)
         if target.kind.strategy.create_on_update and not target.subresource and self.store.get(_key(target)) is None:
             return await self.create(replace(call, verb="create", warnings=call.warnings))
         return await self._rewrite(call, options, lambda _: taken)
@@ -273,21 +267,12 @@ class Manager:
                 return await self._rewrite(call, apply.options, apply.propose)
             create = replace(call, verb="create", body=apply.creation(), content_type="")
             self.authorize(create)
-            self._check_uncreated(call.target, apply.config)
+            agreement.check_absent(call.target, apply.config)
             try:
                 return await self.create(create)
             except AlreadyExists:
                 continue
         raise refusals.modified(call.target)
-
-    def _check_uncreated(self, target: Target, config: Document) -> None:
-        """A uid or resourceVersion is a precondition that nothing meets when there is no object. Raises ConflictError."""
-        uid = config["metadata"].get("uid")
-        if uid:
-            why = f"uid mismatch: the provided object specified uid {uid}, and no existing object was found"
-            raise refusals.modified(target, why)
-        if config["metadata"].get("resourceVersion"):
-            raise refusals.modified(target)
 
     async def _rescale(self, call: Call, options: WriteOptions, ask: Callable[[Document], Document]) -> Answer:
         """Writes the replicas of a Scale into the object that it is a view of."""
@@ -320,12 +305,12 @@ class Manager:
     ) -> Answer:
         target = call.target
         kind, version = target.kind, target.version
-        old = _in_version(target, record)
+        old = in_version(version, record)
         taken = propose(old)
         for warning in taken.warnings:
             call.warn(warning)
-        self._check_address(target, taken.document)
-        self._check_preconditions(call, taken.document, record)
+        agreement.check_address(target, taken.document)
+        agreement.check_current(target, taken.document, record, replaces=call.verb == "update")
         subresource = "" if target.subresource == "scale" else target.subresource
         new = prepare.updated(kind, subresource, taken.document, old)
         new["metadata"]["resourceVersion"] = str(record.revision)
@@ -335,40 +320,18 @@ class Manager:
         new = applying.owned(target, taken, old, new, lambda: self._writer(call, options))
         if new == old:
             return Answer(record=record)
-        put = _put(target, record.key, new, expect=record.revision)
+        write = put(kind, version, record.key, new, expect=record.revision)
         gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)
         if options.dry_run or gone:
             if not options.dry_run:
                 await self.store.commit(Remove(record.key, record.revision))
-            return Answer(record=_unstored(put, record.revision))
-        return Answer(record=(await self.store.commit(put)).record)
+            return Answer(record=unstored(write, record.revision))
+        return Answer(record=(await self.store.commit(write)).record)
 
     def _writer(self, call: Call, options: WriteOptions) -> Writer:
         """Who a write is from, as managedFields tell it."""
         manager = applying.manager_of(options, call.agent, call.identity.username)
         return Writer(manager, call.target.version.api_version, call.target.subresource, format_time(self._now()))
-
-    def _check_address(self, target: Target, document: Document) -> None:
-        """A body may not say another name or namespace than its path. Raises BadRequest."""
-        self._own(target, document)
-        name = document["metadata"].get("name", "")
-        if name != target.name:
-            raise refusals.other_name(target, name)
-
-    def _check_preconditions(self, call: Call, document: Document, record: Record) -> None:
-        """The resourceVersion and uid of a body are preconditions. Raises ConflictError, Invalid."""
-        target = call.target
-        sent = document["metadata"].get("resourceVersion")
-        if not sent or sent == "0":
-            if not target.kind.strategy.unconditional_update and target.subresource != "scale":
-                raise refusals.unversioned(target)
-        elif not (sent.isascii() and sent.isdigit()):
-            raise BadRequest(f'strconv.ParseUint: parsing "{sent}": invalid syntax')
-        elif sent != str(record.revision):
-            raise refusals.modified(target)
-        uid = document["metadata"].get("uid")
-        if uid and uid != record.uid and call.verb == "update":
-            raise refusals.other_uid(target, uid, record)
 
     async def _admit(
         self, call: Call, options: WriteOptions, new: Document, old: Document | None, causes: Sequence[Cause]
@@ -384,6 +347,7 @@ class Manager:
                 call.target, await chain.mutate(review), replace(options, field_validation="Ignore"), (), ()
             )
             new, causes = mutated.document, mutated.causes
+            prepare.count(kind, new, old)
             review = replace(review, new=new)
         found = meta.validate(new["metadata"], namespaced=kind.namespaced, name_rule=strategy.name_rule)
         if old is not None:
@@ -422,12 +386,11 @@ class Manager:
             return Answer(document=deleting.gone(target, record))
         if "deletionTimestamp" in old["metadata"]:
             return Answer(record=record)
-        put = _put(
-            replace(target, version=kind.storage), record.key, prepare.marked(kind, old, self._now()), expect=record.revision
-        )
+        waiting = prepare.marked(kind, old, self._now())
+        write = put(kind, kind.storage, record.key, waiting, expect=record.revision)
         if options.dry_run:
-            return Answer(record=_unstored(put, record.revision))
-        return Answer(record=(await self.store.commit(put)).record)
+            return Answer(record=unstored(write, record.revision))
+        return Answer(record=(await self.store.commit(write)).record)
 
     async def delete_collection(self, call: Call) -> Answer:
         """Deletes what a list would show; answers that list. Objects that others delete meanwhile are no error."""
@@ -467,46 +430,6 @@ def _key(target: Target) -> Key:
     if not target.name:
         raise BadRequest("name must be provided")
     return Key(target.kind.resource, target.namespace or "", target.name)
-
-
-def _in_version(target: Target, record: Record) -> Document:
-    """A stored object as a document in the version of the path."""
-    document = document_of(record)
-    if target.version.codec is not None:
-        document = target.version.codec.decode(document)
-    document["apiVersion"], document["kind"] = target.version.api_version, target.version.kind
-    return document
-
-
-def _put(target: Target, key: Key, document: Document, *, expect: int, require: tuple[Key, int] | None = None) -> Put:
-    """The write of a document, in the version that the kind is stored in."""
-    storage = target.kind.storage
-    if target.version.codec is not None:
-        document = target.version.codec.encode(document)
-    if document.get("apiVersion") != storage.api_version:
-        document = {**document, "apiVersion": storage.api_version}
-    encoded = canonical(document)
-    return Put(key, document["metadata"]["uid"], storage.api_version, encoded.desired, encoded.status, expect, require)
-
-
-def _unstored(put: Put, revision: int) -> Record:
-    """The object as a dry run, or a removal, shows it: as it would be, at the revision that it had."""
-    return Record(put.key, put.uid, revision, put.api_version, put.desired, put.status)
-
-
-class _Deleting(msgspec.Struct):
-    deletion_timestamp: str | None = msgspec.field(default=None, name="deletionTimestamp")
-
-
-class _MaybeDeleting(msgspec.Struct):
-    metadata: _Deleting
-
-
-_read_deleting = msgspec.json.Decoder(_MaybeDeleting).decode
-
-
-def _is_deleting(record: Record) -> bool:
-    return _read_deleting(record.desired).metadata.deletion_timestamp is not None
 
 
 def _subresource_verbs(kind: Kind, subresource: str) -> tuple[str, ...] | None:

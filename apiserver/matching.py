@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from apiserver.forms import document_of
+from apiserver.stored import document_of
 from registry.jsonpath import JSONPath
 from registry.kinds import Kind, Version
 from registry.selectors import FieldSelector, LabelSelector, unknown_field, unsupported_field

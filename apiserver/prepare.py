@@ -65,9 +65,14 @@ def updated(kind: Kind, subresource: str, new: Document, old: Document) -> Docum
             document["status"] = old["status"]
     if subresource == "":
         document = kind.strategy.prepare(document, old)
-    if kind.strategy.counts_generation and _spec_changed(kind, document, old):
-        metadata["generation"] = old["metadata"].get("generation", 0) + 1
+    count(kind, document, old)
     return document
+
+
+def count(kind: Kind, new: Document, old: Document | None) -> None:
+    """Sets the generation of an update: one more than the old one if anything but metadata and status is different."""
+    if old is not None and kind.strategy.counts_generation and _spec_changed(kind, new, old):
+        new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
 
 
 def _spec_changed(kind: Kind, new: Document, old: Document) -> bool:

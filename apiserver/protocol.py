@@ -15,6 +15,8 @@ from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 COMPLETE = "skep.complete"
 """Is in the scope of a request whose body is here already: reading it needs no time limit."""
 
+LONG = 32 * 1024
+"""Bytes of a body from which on copying it costs more than a TLS record of its own for the head."""
 PHRASES = {400: "Bad Request", 431: "Request Header Fields Too Large"}
 
 
@@ -36,7 +38,11 @@ class Joined:
     def write(self, data: bytes) -> None:
         """Sends, or holds the head of an answer."""
         if self._held:
-            data, self._held = self._held + data, b""
+            held, self._held = self._held, b""
+            if len(data) > LONG:
+                self._transport.writelines((held, data))
+                return
+            data = held + data
         elif data.startswith(b"HTTP/1.1 ") and not data.startswith(b"HTTP/1.1 1"):
             self._held = data
             return
@@ -129,6 +135,12 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._joined.holds:
             self._joined.flush()
         super().on_response_complete()
+
+    def hang_up(self) -> None:
+        """Ends the connection if everything has been answered and is sent, without waiting for the client to end it too."""
+        answered = self.cycle is None or self.cycle.response_complete
+        if answered and self.transport is not None and self.transport.get_write_buffer_size() == 0:
+            self.transport.abort()
 
     def send_400_response(self, msg: str) -> None:
         """What came is not HTTP."""

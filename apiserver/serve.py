@@ -52,7 +52,7 @@ from apiserver.health import Check, Health, ping
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.manager import Call, Manager
 from apiserver.pages import Pages
-from apiserver.protocol import bounded
+from apiserver.protocol import BoundedProtocol, bounded
 from apiserver.sockets import bind
 from apiserver.target import Target
 from registry.builtin import KINDS, NAMESPACE
@@ -69,6 +69,9 @@ SYSTEM = authenticated(Identity("system:apiserver", groups=("system:masters",)))
 
 ANNOUNCE = 0.25
 """Seconds between the loss of readiness and the end of the watches: probes that are under way see it."""
+
+GOODBYE = 0.25
+"""Seconds for clients to answer the end of TLS."""
 
 KUBERNETES_MINOR = "33"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -291,6 +294,20 @@ class _QuietServer(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         await super().startup(sockets)
         self.up.set()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(self._hang_up)
+            await super().shutdown(sockets)
+            tasks.cancel_scope.cancel()
+
+    async def _hang_up(self) -> None:
+        """A client that is idle, or that reads no further, does not answer the end of TLS. It is not waited for."""
+        while True:
+            await anyio.sleep(GOODBYE)
+            for connection in list(self.server_state.connections):
+                if isinstance(connection, BoundedProtocol):
+                    connection.hang_up()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:

@@ -125,6 +125,8 @@ _ADVICE = (
     ("refused", "nothing listens there: start PostgreSQL, or correct host and port"),
     ("resolve", "the host name is not known: correct the URL"),
     ("translate host name", "the host name is not known: correct the URL"),
+    ("is full", "there is no space left on its disk: make some"),
+    ("disk I/O error", "its disk does not take what is written: is it full, is there a quota, is it failing?"),
     ("timeout", "the server does not answer: check host, port and firewall"),
 )
 

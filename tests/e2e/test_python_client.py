@@ -13,7 +13,7 @@ import pytest
 from kubernetes import client, config, dynamic, watch
 from kubernetes.client.exceptions import ApiException
 
-from tests.servers import Running
+from tests.servers import REFERENCE, Running, running
 
 GROUP = "reference.example.com"
 Watch: Any = watch.Watch  # parts of the client have no types
@@ -303,3 +303,12 @@ def test_the_watch_of_the_dynamic_client_sees_changes_as_they_happen(widgets: An
         widgets.create(body=widget(name), namespace=namespace)
     follower.join()
     assert names == ["a", "b", "c"]
+
+
+def test_clients_that_keep_their_connections_do_not_hold_up_the_end_of_the_server() -> None:
+    """One is idle, the other reads its watch no further: neither answers the end of TLS. The grace is longer than a test is."""
+    with running([REFERENCE], "--shutdown-grace", "600") as server, server.client() as idle, server.client() as watching:
+        assert idle.get("/version").is_success
+        with watching.stream("GET", "/api/v1/namespaces?watch=1") as events:
+            assert events.is_success
+            assert server.stop() == 0

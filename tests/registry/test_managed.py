@@ -9,7 +9,7 @@ from copy import deepcopy
 from typing import Any
 
 import pytest
-from hypothesis import assume, given
+from hypothesis import given, reject
 from hypothesis import strategies as st
 
 from registry.builtin import EVENT
@@ -135,6 +135,13 @@ def in_order(value: Any) -> Any:
     return sorted(map(in_order, value), key=json.dumps) if isinstance(value, list) else value
 
 
+def without_empty_lists(value: Any) -> Any:
+    """A document without its empty lists: an empty list has no items to be owned, so nobody takes it away again."""
+    if isinstance(value, dict):
+        return {key: without_empty_lists(item) for key, item in value.items() if item != []}
+    return value
+
+
 @contextlib.contextmanager
 def unchanged(*documents: Any) -> Iterator[None]:
     """What the body is given, it leaves as it was."""
@@ -193,7 +200,7 @@ def test_an_applied_configuration_owns_leaves_items_and_entries_and_not_the_obje
 
 def test_items_with_keys_and_empty_objects_are_fields_themselves() -> None:
     config = {"status": {"conditions": [{"type": "A", "status": "True"}]}, "spec": {}}
-    item = {".": {}, "f:type": {}, "f:status": {}}
+    item: Document = {".": {}, "f:type": {}, "f:status": {}}
     assert render(fields_of(ROOT, config)) == {"f:status": {"f:conditions": {'k:{"type":"A"}': item}}, "f:spec": {}}
 
 
@@ -460,14 +467,13 @@ def test_two_who_apply_different_fields_both_keep_theirs(mine: Document, yours: 
         assert set(owned(done.entries, manager)) == set(paths(fields_of(ROOT, own))) - untracked
 
 
-@given(widgets, widgets)
+@given(widgets, widgets.map(without_empty_lists))
 def test_to_apply_and_take_it_back_leaves_what_was_there(live: Document, config: Document) -> None:
     entries = first_owners(live, None, form, by("me"))
     try:
         done = apply(live, config, entries, form, by("me"))
     except FieldConflict:
-        assume(False)  # to take back what was forced does not bring the old value back
-        return
+        reject()  # to take back what was forced does not bring the old value back
     minimal = {key: config[key] for key in ("apiVersion", "kind")} | {"metadata": {"name": "a"}}
     back = apply(done.document, minimal, done.entries, form, by("me"))
     assert in_order(back.document) == in_order(live)
