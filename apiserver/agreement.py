@@ -28,7 +28,10 @@ def check_address(target: Target, document: Document) -> None:
 
 
 def check_current(target: Target, document: Document, record: Record, *, replaces: bool) -> None:
-    """The resourceVersion of a body, and the uid of one that replaces, are preconditions. Raises ConflictError, Invalid, BadRequest."""
+    """The resourceVersion of a body, and the uid of one that replaces, are preconditions.
+
+    Raises ConflictError, Invalid, BadRequest.
+    """
     sent = document["metadata"].get("resourceVersion")
     if not sent or sent == "0":
         if not target.kind.strategy.unconditional_update and target.subresource != "scale":

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
+import msgspec
+
 from apiserver import intake, patching
 from apiserver.options import MANAGER_LIMIT, Query, WriteOptions, flag, write_options
 from apiserver.target import Target
@@ -33,6 +35,9 @@ Document = dict[str, Any]
 
 KUBECTL = "kubectl"
 """The manager who may take over what kubectl applied before without the server's help."""
+
+REMEMBERED_LIMIT = 128 * 1024
+"""Characters of a configuration that is kept in an annotation; longer ones leave no room for other annotations."""
 
 IDENTITY = ("name", "namespace", "uid", "resourceVersion")
 """What of metadata is read where metadata cannot be written."""
@@ -70,7 +75,10 @@ class Apply:
         elif self.writer.manager == KUBECTL and last_applied is not None:
             allowed = everything(_form(self.target, self.target.version).node, last_applied)
         applied = managed.apply(old, self.config, entries, forms, self.writer, allowed=allowed)
-        taken = patching.propose(self.target, applied.document, self.options)
+        document = applied.document
+        if self.writer.manager == KUBECTL and last_applied is not None:
+            document = _remembering(document, self.config)
+        taken = patching.propose(self.target, document, self.options)
         return Proposed(taken.document, taken.causes, taken.warnings, applied.entries)
 
     def creation(self) -> Document:
@@ -201,6 +209,15 @@ def _last_applied(document: Document) -> Document | None:
     except Malformed:
         return None
     return applied
+
+
+def _remembering(document: Document, config: Document) -> Document:
+    """The document with what kubectl applied in its annotation, so that it can go on without the server's help, too."""
+    said = msgspec.json.encode(config, order="sorted").decode() + "\n"
+    annotations = (document.get("metadata") or {}).get("annotations")
+    if not isinstance(annotations, dict) or managed.LAST_APPLIED not in annotations or len(said) > REMEMBERED_LIMIT:
+        return document
+    return {**document, "metadata": {**document["metadata"], "annotations": {**annotations, managed.LAST_APPLIED: said}}}
 
 
 def manager_of(options: WriteOptions, agent: bytes, username: str) -> str:

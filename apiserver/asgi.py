@@ -9,20 +9,19 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
 from typing import Any, Protocol
 
 import msgspec
 
 from admission.identity import Identity
-from apiserver import forms, refusals, watch
+from apiserver import answers, forms, refusals, watch
+from apiserver.answers import Exchange, Headers, Message, Send
 from apiserver.forms import View
 from apiserver.manager import Call, Manager
-from apiserver.negotiation import JSON, PROTOBUF, YAML, choose, error_media
+from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
-from apiserver.protobuf import encode_status
 from apiserver.protocol import COMPLETE
 from apiserver.target import PageNotFound, Target, resolve, segments
 from registry.documents import dump_yaml
@@ -40,23 +39,15 @@ from registry.errors import (
 from storage.sql import SqlStore
 
 Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
 ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
 
 NO_CACHE = (b"cache-control", b"no-cache, private")
 JSON_HEADER = (b"content-type", b"application/json")
 MEDIA = {JSON: JSON_HEADER, YAML: (b"content-type", b"application/yaml")}
 TEXT = "text/plain; charset=utf-8"
-WARNINGS_LIMIT = 4_096
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
-WARNINGS_COUNT = 32
-"""Warning headers of one answer. Python's HTTP client refuses an answer with more than 100 headers."""
-VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
-PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 
 
 class Authenticator(Protocol):
@@ -86,24 +77,6 @@ class Timing:
     bookmark: float = 60.0
     timeout: float = 1_800.0
     body: float = 30.0
-
-
-class Exchange(msgspec.Struct):
-    """One request and what becomes of it, as the access log tells it."""
-
-    method: str
-    path: str
-    headers: Mapping[bytes, bytes]
-    identity: Identity | None = None
-    verb: str = ""
-    target: Target | None = None
-    status: int = 0
-    sent: bool = False
-
-    @property
-    def accept(self) -> str:
-        """The Accept header, as text."""
-        return self.headers.get(b"accept", b"").decode("latin-1")
 
 
 class App:
@@ -234,15 +207,15 @@ class App:
         answer = await self._manager.handle(call)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
-            headers += _warning_headers(call.warnings)
+            headers += answers.warning_headers(call.warnings)
         if answer.page is not None:
-            await _send_pieces(send, headers, forms.many(view, answer.page), exchange)
+            await answers.pieces(send, headers, forms.many(view, answer.page), exchange)
         elif answer.record is not None:
-            await _send(send, answer.code, headers, forms.one(view, answer.record), exchange)
+            await answers.whole(send, answer.code, headers, forms.one(view, answer.record), exchange)
         else:
             document = answer.document or {}
             body = dump_yaml(document) if form.media == YAML else msgspec.json.encode(document)
-            await _send(send, answer.code, headers, body, exchange)
+            await answers.whole(send, answer.code, headers, body, exchange)
 
     async def _watch(self, exchange: Exchange, call: Call, view: View, receive: Receive, send: Send) -> None:
         if self._ending:
@@ -256,10 +229,14 @@ class App:
             place = await watch.begin(self._store, call.target.kind.resource, call.target.namespace, options)
         except ExpiredError as expired:
             line = forms.event_line("ERROR", msgspec.json.encode(expired.status()))
-            await _send(send, 200, [JSON_HEADER, NO_CACHE], line, exchange)
+            await answers.whole(send, 200, [JSON_HEADER, NO_CACHE], line, exchange)
             return
         await send(
-            {"type": "http.response.start", "status": 200, "headers": [JSON_HEADER, NO_CACHE, *_warning_headers(call.warnings)]}
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [JSON_HEADER, NO_CACHE, *answers.warning_headers(call.warnings)],
+            }
         )
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         exchange.status, exchange.sent = 200, True
@@ -307,7 +284,7 @@ class App:
     async def _refuse(self, exchange: Exchange, error: ApiError, send: Send) -> None:
         if exchange.sent:
             raise error
-        headers: Headers = [NO_CACHE, *_warning_headers(error.warnings)]
+        headers: Headers = [NO_CACHE, *answers.warning_headers(error.warnings)]
         headers += [(name.encode(), value.encode()) for name, value in error.headers]
         if isinstance(error, PageNotFound):
             headers += [(b"content-type", TEXT.encode()), (b"x-content-type-options", b"nosniff")]
@@ -315,11 +292,11 @@ class App:
         else:
             media = error_media(exchange.accept)
             headers.append((b"content-type", media.encode()))
-            body = _status_body(error, media)
+            body = answers.status_body(error, media)
         if error.code in (408, 413):  # the rest of the body is not waited for
             headers.append((b"connection", b"close"))
         exchange.status = error.code
-        await _send(send, error.code, headers, body, exchange)
+        await answers.whole(send, error.code, headers, body, exchange)
 
     def _record(self, exchange: Exchange, seconds: float) -> None:
         identity = exchange.identity.username if exchange.identity else ""
@@ -405,48 +382,3 @@ async def _received(receive: Receive, limit: int) -> bytes:
 
 def _too_large(limit: int) -> TooLarge:
     return TooLarge(f"Request entity too large: limit is {limit}")
-
-
-async def _send(send: Send, status: int, headers: Headers, body: bytes, exchange: Exchange) -> None:
-    """Sends a whole answer in one piece. HEAD is answered with the length alone."""
-    headers.append((b"content-length", b"%d" % len(body)))
-    exchange.status, exchange.sent = status, True
-    await send({"type": "http.response.start", "status": status, "headers": headers})
-    await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else body})
-
-
-async def _send_pieces(send: Send, headers: Headers, pieces: Iterable[bytes], exchange: Exchange) -> None:
-    """Sends an answer that may be long: as a whole if it is one piece, else as it is made, as fast as the client takes it."""
-    iterator = iter(pieces)
-    piece = next(iterator)
-    following = next(iterator, None)
-    if following is None or exchange.method == "HEAD":
-        await _send(send, 200, headers, piece, exchange)
-        return
-    exchange.status, exchange.sent = 200, True
-    await send({"type": "http.response.start", "status": 200, "headers": headers})
-    while following is not None:
-        await send({"type": "http.response.body", "body": piece, "more_body": True})
-        piece, following = following, next(iterator, None)
-    await send({"type": "http.response.body", "body": piece})
-
-
-def _status_body(error: ApiError, media: str) -> bytes:
-    if media == PROTOBUF:
-        return encode_status(error.message, error.reason, error.code)
-    status = error.status()
-    return dump_yaml(status) if media == YAML else msgspec.json.encode(status)
-
-
-def _warning_headers(warnings: Iterable[str]) -> Headers:
-    """`Warning: 299 - "text"` (RFC 7234, section 5.5), each once, as long as they fit."""
-    headers: Headers = []
-    size = 0
-    for warning in islice(dict.fromkeys(warnings), WARNINGS_COUNT):
-        printable = "".join(char if char.isprintable() else " " for char in warning)
-        quoted = printable.replace("\\", "\\\\").replace('"', '\\"').encode()
-        size += len(quoted)
-        if size > WARNINGS_LIMIT:
-            break
-        headers.append((b"warning", b'299 - "' + quoted + b'"'))
-    return headers

@@ -104,10 +104,6 @@ class Limits(msgspec.Struct, frozen=True, kw_only=True):
     request_seconds: Annotated[
         float, Meta(gt=0, le=3600, description="How long a client may take to send a request: first its head, then its body (408).")
     ] = 30.0
-    json_depth: Annotated[int, Meta(ge=16, le=900, description="Deepest nesting of objects and lists in a body (400).")] = 256
-    patch_operations: Annotated[
-        int, Meta(ge=1, le=1_000_000, description="Operations in one JSON patch (413). Kubernetes: 10,000.")
-    ] = 10_000
 
 
 class Watch(msgspec.Struct, frozen=True, kw_only=True):

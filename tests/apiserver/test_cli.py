@@ -92,7 +92,7 @@ def test_the_help_of_serve_has_examples_defaults_and_exit_codes(skep: Run) -> No
         (("serve", "--listen"), "Option '--listen' requires an argument"),
         (("serve", "--listen", "x"), "--listen: 'x' is not a value of listen; allowed: HOST:PORT"),
         (("serve", "--log-level", "loud"), "--log-level: 'loud' is not a value of log.level; allowed: one of debug"),
-        (("serve", "--set", "limits.json_depth"), "--set limits.json_depth: it takes NAME=VALUE"),
+        (("serve", "--set", "watch.window_changes"), "--set watch.window_changes: it takes NAME=VALUE"),
         (("serve", "--set", "limits.json_dept=20"), "--set limits.json_dept: unknown setting 'limits.json_dept'; did you mean"),
         (("serve", "--config", "none.toml"), "none.toml: cannot be read: No such file or directory"),
         (("serve", "--plugin", "none.py"), "plugin {folder}/none.py does not exist"),

@@ -38,12 +38,12 @@ def test_nothing_given_is_a_server_on_the_loopback_with_sqlite_in_the_data_folde
 
 
 def test_a_flag_goes_before_a_variable_before_the_file_before_the_default(tmp_path: Path) -> None:
-    toml = 'listen = "127.0.0.1:1"\n[log]\nlevel = "error"\nformat = "json"\n[limits]\njson_depth = 20\n'
+    toml = 'listen = "127.0.0.1:1"\n[log]\nlevel = "error"\nformat = "json"\n[watch]\nwindow_changes = 20\n'
     found = settings(tmp_path, toml=toml, flags={"listen": "127.0.0.1:3"}, SKEP_LISTEN="127.0.0.1:2", SKEP_LOG_LEVEL="debug")
     assert found.listen.port == 3
     assert found.log.level == "debug"
     assert found.log.format == "json"
-    assert found.limits.json_depth == 20
+    assert found.watch.window_changes == 20
     assert found.log.access == "all"
 
 
@@ -95,7 +95,7 @@ def test_the_default_of_every_setting_can_be_given_by_file_variable_and_flag(tmp
             "skep.toml:2: 'x' is not a value of limits.body_bytes; allowed: a whole number from 1024 to 1073741824",
         ),
         ("[limits]\nbody_bytes = 1.5", "skep.toml:2: 1.5 is not a value of limits.body_bytes; allowed: a whole number from"),
-        ("limits.json_depth = true", "skep.toml:1: True is not a value of limits.json_depth"),
+        ("watch.window_changes = true", "skep.toml:1: True is not a value of watch.window_changes"),
         ("limits = 3", "skep.toml:1: unknown setting 'limits'"),
         ("[log]\nlevel = 'loud'", "skep.toml:2: 'loud' is not a value of log.level; allowed: one of debug, info, warning, error"),
         ("plugins = 'a.py'\ndata_dir = 3", "skep.toml:2: 3 is not a value of data_dir; allowed: a path"),
@@ -136,11 +136,11 @@ def test_everything_that_is_wrong_is_told_at_once_each_with_its_source(tmp_path:
     found = problems(
         tmp_path,
         toml="[watch]\nbookmark_seconds = 0",
-        flags={"log.level": "x", "limits.json_depth": "9", "nope": "1"},
+        flags={"log.level": "x", "watch.window_changes": "7", "nope": "1"},
         SKEP_SHUTDOWN_GRACE_SECONDS="soon",
     )
     sources = [line.split(": ")[0] for line in found]
-    assert sources == ["skep.toml:2", "SKEP_SHUTDOWN_GRACE_SECONDS", "--log-level", "--set limits.json_depth", "--set nope"]
+    assert sources == ["skep.toml:2", "SKEP_SHUTDOWN_GRACE_SECONDS", "--log-level", "--set watch.window_changes", "--set nope"]
 
 
 def test_a_certificate_without_its_key_is_refused(tmp_path: Path) -> None:

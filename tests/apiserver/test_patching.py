@@ -234,6 +234,15 @@ def test_kubectl_takes_over_what_it_applied_itself_and_nobody_else_does(api: Api
     assert managers(changed)["kubectl-client-side-apply"]["f:data"] == {".": {}, "f:b": {}}
 
 
+def test_what_kubectl_keeps_in_its_annotation_is_what_it_applied_last(api: Api) -> None:
+    api.create(config_map({"annotations": {LAST_APPLIED: json.dumps(config_map(a="1"))}}, a="1"), "configmaps")
+    api.apply(config_map(a="2"), "someone", force="true")
+    assert json.loads(api.get("a", "configmaps")["metadata"]["annotations"][LAST_APPLIED]) == config_map(a="1")
+    applied = api.apply(config_map(a="3"), "kubectl", force="true").json()
+    assert json.loads(applied["metadata"]["annotations"][LAST_APPLIED]) == config_map(a="3")
+    assert api.apply(config_map(a="3"), "kubectl").json() == applied
+
+
 def test_what_kubectl_did_not_apply_it_does_not_take_over(api: Api) -> None:
     said = json.dumps(config_map(a="1"))
     api.create(config_map({"annotations": {LAST_APPLIED: said}}, a="1", b="1"), "configmaps")

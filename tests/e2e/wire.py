@@ -11,7 +11,7 @@ import socket
 import ssl
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from http.client import HTTPResponse
+from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -173,9 +173,27 @@ class Stream:
         self.close()
 
     def __iter__(self) -> Iterator[dict[str, Any]]:
-        """Events, until the server ends the stream as HTTP has it. A stream that breaks off raises."""
-        while line := self.response.readline():
-            yield json.loads(line)
+        """Events, until the server ends the stream as HTTP has it. A stream that breaks off raises IncompleteRead."""
+        begun = b""
+        for chunk in self._chunks():
+            *lines, begun = (begun + chunk).split(b"\n")
+            yield from map(json.loads, lines)
+        if begun:
+            raise IncompleteRead(begun)
+
+    def _chunks(self) -> Iterator[bytes]:
+        """The pieces of the body. `HTTPResponse.readline` takes a connection that is lost for the end of the body; this does not."""
+        while True:
+            size = self.response.fp.readline()
+            if not size.endswith(b"\r\n"):
+                raise IncompleteRead(size)
+            length = int(size, 16)
+            chunk = self.response.fp.read(length + 2)
+            if len(chunk) < length + 2:
+                raise IncompleteRead(chunk)
+            if not length:
+                return
+            yield chunk[:-2]
 
     def until(self, revision: int) -> list[dict[str, Any]]:
         """The next events, up to the one that is at `revision` or after it."""

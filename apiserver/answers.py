@@ -1,0 +1,90 @@
+"""Answers on their way out: whole or piece by piece, with their headers, and refusals in the form that the client can read."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from itertools import islice
+from typing import Any
+
+import msgspec
+
+from admission.identity import Identity
+from apiserver.negotiation import PROTOBUF, YAML
+from apiserver.protobuf import encode_status
+from apiserver.target import Target
+from registry.documents import dump_yaml
+from registry.errors import ApiError
+
+Message = MutableMapping[str, Any]
+Send = Callable[[Message], Awaitable[None]]
+Headers = list[tuple[bytes, bytes]]
+
+WARNINGS_LIMIT = 4_096
+"""Bytes of all warnings of an answer together."""
+WARNINGS_COUNT = 32
+"""Warning headers of one answer. Python's HTTP client refuses an answer with more than 100 headers."""
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
+PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
+
+
+class Exchange(msgspec.Struct):
+    """One request and what becomes of it, as the access log tells it."""
+
+    method: str
+    path: str
+    headers: Mapping[bytes, bytes]
+    identity: Identity | None = None
+    verb: str = ""
+    target: Target | None = None
+    status: int = 0
+    sent: bool = False
+
+    @property
+    def accept(self) -> str:
+        """The Accept header, as text."""
+        return self.headers.get(b"accept", b"").decode("latin-1")
+
+
+async def whole(send: Send, status: int, headers: Headers, body: bytes, exchange: Exchange) -> None:
+    """Sends a whole answer in one piece. HEAD is answered with the length alone."""
+    headers.append((b"content-length", b"%d" % len(body)))
+    exchange.status, exchange.sent = status, True
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": b"" if exchange.method == "HEAD" else body})
+
+
+async def pieces(send: Send, headers: Headers, parts: Iterable[bytes], exchange: Exchange) -> None:
+    """Sends an answer that may be long: as a whole if it is one piece, else as it is made, as fast as the client takes it."""
+    iterator = iter(parts)
+    piece = next(iterator)
+    following = next(iterator, None)
+    if following is None or exchange.method == "HEAD":
+        await whole(send, 200, headers, piece, exchange)
+        return
+    exchange.status, exchange.sent = 200, True
+    await send({"type": "http.response.start", "status": 200, "headers": headers})
+    while following is not None:
+        await send({"type": "http.response.body", "body": piece, "more_body": True})
+        piece, following = following, next(iterator, None)
+    await send({"type": "http.response.body", "body": piece})
+
+
+def status_body(error: ApiError, media: str) -> bytes:
+    if media == PROTOBUF:
+        return encode_status(error.message, error.reason, error.code)
+    status = error.status()
+    return dump_yaml(status) if media == YAML else msgspec.json.encode(status)
+
+
+def warning_headers(warnings: Iterable[str]) -> Headers:
+    """`Warning: 299 - "text"` (RFC 7234, section 5.5), each once, as long as they fit."""
+    headers: Headers = []
+    size = 0
+    for warning in islice(dict.fromkeys(warnings), WARNINGS_COUNT):
+        printable = "".join(char if char.isprintable() else " " for char in warning)
+        quoted = printable.replace("\\", "\\\\").replace('"', '\\"').encode()
+        size += len(quoted)
+        if size > WARNINGS_LIMIT:
+            break
+        headers.append((b"warning", b'299 - "' + quoted + b'"'))
+    return headers
