@@ -23,8 +23,6 @@ WARNINGS_LIMIT = 4_096
 """Bytes of all warnings of an answer together."""
 WARNINGS_COUNT = 32
 """Warning headers of one answer. Python's HTTP client refuses an answer with more than 100 headers."""
-VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
-PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 
 
 class Exchange(msgspec.Struct):

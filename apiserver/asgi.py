@@ -46,6 +46,9 @@ NO_CACHE = (b"cache-control", b"no-cache, private")
 JSON_HEADER = (b"content-type", b"application/json")
 MEDIA = {JSON: JSON_HEADER, YAML: (b"content-type", b"application/yaml")}
 TEXT = "text/plain; charset=utf-8"
+VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
+PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
+"""Paths that answer without a credential."""
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
 

@@ -165,6 +165,7 @@ class Stream:
         self._wire.send(request(place, "GET", target))
         self.response = HTTPResponse(self._wire.socket, method="GET")
         self.response.begin()
+        assert self.response.status == 200, self.response.read()
 
     def __enter__(self) -> Stream:
         return self
@@ -183,6 +184,9 @@ class Stream:
 
     def _chunks(self) -> Iterator[bytes]:
         """The pieces of the body. `HTTPResponse.readline` takes a connection that is lost for the end of the body; this does not."""
+        if not self.response.chunked:
+            yield self.response.read()
+            return
         while True:
             size = self.response.fp.readline()
             if not size.endswith(b"\r\n"):
