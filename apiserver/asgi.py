@@ -22,7 +22,7 @@ from apiserver.forms import View
 from apiserver.manager import Call, Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
-from apiserver.protocol import COMPLETE
+from apiserver.protocol import COMPLETE, CONNECTION
 from apiserver.target import PageNotFound, Target, resolve, segments
 from registry.documents import dump_yaml
 from registry.errors import (
@@ -111,6 +111,7 @@ class App:
         self._timing = timing
         self._targets: dict[bytes, Target] = {}
         self._streams: set[watch.Stream] = set()
+        self._fanout = watch.Fanout()
         self._ending = False
 
     @property
@@ -134,7 +135,11 @@ class App:
             await self._answer(exchange, scope, receive, send)
         except ApiError as error:
             await self._refuse(exchange, error, send)
-        except (asyncio.CancelledError, OSError):
+        except asyncio.CancelledError:
+            # The client took or sent nothing for too long, or longer than the server stays: what was begun breaks off, and it notices.
+            if not exchange.sent:
+                await self._refuse(exchange, ServiceUnavailable("the server is shutting down"), send)
+        except OSError:
             exchange.status = exchange.status or 499
             raise
         except Exception as error:
@@ -200,7 +205,7 @@ class App:
         if not form.plain and call.verb != "delete":
             forms.check_view(view, collection=call.verb in ("list", "deletecollection"))
         if streaming:
-            await self._watch(exchange, call, view, receive, send)
+            await self._watch(exchange, call, view, scope, receive, send)
             return
         if exchange.method not in ("GET", "HEAD"):
             call.content_type = _content_type(exchange.headers)
@@ -220,7 +225,7 @@ class App:
             body = dump_yaml(document) if form.media == YAML else msgspec.json.encode(document)
             await answers.whole(send, answer.code, headers, body, exchange)
 
-    async def _watch(self, exchange: Exchange, call: Call, view: View, receive: Receive, send: Send) -> None:
+    async def _watch(self, exchange: Exchange, call: Call, view: View, scope: Scope, receive: Receive, send: Send) -> None:
         if self._ending:
             raise ServiceUnavailable("the server is shutting down")
         if call.target.version.warning:
@@ -253,6 +258,8 @@ class App:
             matcher,
             options,
             write,
+            scope[CONNECTION].pusher(scope) if CONNECTION in scope else None,
+            fanout=self._fanout,
             chance=self._chance,
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,

@@ -7,17 +7,24 @@ have `limit` bytes.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+CONNECTION = "skep.connection"
+"""Where the scope of a request has its connection, for `pusher`."""
 COMPLETE = "skep.complete"
 """Is in the scope of a request whose body is here already: reading it needs no time limit."""
 
 LONG = 32 * 1024
 """Bytes of a body from which on copying it costs more than a TLS record of its own for the head."""
 PHRASES = {400: "Bad Request", 431: "Request Header Fields Too Large"}
+
+
+Push = Callable[[bytes], bool]
+"""Sends a piece at once; False, and nothing is sent, when the client is behind or gone."""
 
 
 class Joined:
@@ -116,6 +123,7 @@ class BoundedProtocol(HttpToolsProtocol):
         ):
             self._too_large()
             return
+        self.scope[CONNECTION] = self  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:
@@ -135,6 +143,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._joined.holds:
             self._joined.flush()
         super().on_response_complete()
+
+    def pusher(self, scope: MutableMapping[str, Any]) -> Push | None:
+        """What sends pieces of the answer to a request, which has begun and has no length, without waiting. None: use `send`."""
+        cycle, flow, joined = self.cycle, self.flow, self._joined
+        if cycle is None or cycle.scope is not scope or scope["method"] == "HEAD":
+            return None
+
+        def push(data: bytes) -> bool:
+            if flow.write_paused or cycle.disconnected or joined.is_closing():
+                return False
+            joined.write(b"%x\r\n%b\r\n" % (len(data), data))  # a chunk (RFC 9112, section 7.1)
+            return True
+
+        return push
 
     def hang_up(self) -> None:
         """Ends the connection if everything has been answered and is sent, without waiting for the client to end it too."""

@@ -1,9 +1,11 @@
 """Watch streams: what was there, then every change, as lines of JSON until the time is up.
 
-A stream holds a place in the store's changes, not a queue. It is woken, takes what is new, and sends it in one piece; while it
-waits for
-a slow client it costs nobody anything, and when it has fallen out of history it is told so (`Expired`) and ends. A client that
-takes nothing at all for `STALLED` seconds is cut off.
+A stream holds a place in the store's changes, not a queue. When there is something new it takes that and sends it in one piece;
+while it waits for a slow client it costs nobody anything, and when it has fallen out of history it is told so (`Expired`) and ends.
+A client that takes nothing at all for `STALLED` seconds is cut off.
+
+Streams whose clients keep up are served by one callback for all of them (`Fanout`); the task of a stream wakes only for what has to
+wait: a client that is behind, a bookmark, the log, the end.
 
 Selectors look at an object before and after each change: what comes to match is ADDED, what ceases to match is DELETED.
 """
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
@@ -32,7 +35,12 @@ STALLED = 60.0
 LINES = 500
 """Objects of the initial state that are sent at once."""
 
+TURN = 100
+"""Streams that are served before other things have their turn."""
+
 Send = Callable[[bytes], Awaitable[None]]
+Push = Callable[[bytes], bool]
+"""Sends at once; False, and nothing is sent, when the client is behind or gone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +64,30 @@ async def begin(store: SqlStore, resource: str, namespace: str | None, options: 
         raise ExpiredError(str(expired)) from expired
 
 
+class Fanout:
+    """Serves the streams that have nothing under way, in the order in which they asked, `TURN` of them at a time.
+
+    A change for a thousand watchers is a few callbacks and no task, and no request has to wait for all of them.
+    """
+
+    def __init__(self) -> None:
+        self._asked: deque[Stream] = deque()
+
+    def ask(self, stream: Stream) -> None:
+        """Has `stream.serve` called soon."""
+        self._asked.append(stream)
+        if len(self._asked) == 1:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        asked = self._asked
+        for _ in range(min(TURN, len(asked))):
+            asked[0].serve()
+            asked.popleft()
+        if asked:
+            asyncio.get_running_loop().call_soon(self._turn)
+
+
 class Stream:
     """One watch. `run` sends it; `leave` ends it early, from wherever it waits."""
 
@@ -66,17 +98,28 @@ class Stream:
         matcher: Matcher,
         options: ListOptions,
         send: Send,
+        push: Push | None,
         *,
+        fanout: Fanout,
         chance: random.Random,
         bookmark_every: float,
         longest: float,
     ) -> None:
-        """Without an end of its own a stream lasts `longest` seconds, up to twice that, so that streams do not all end together."""
+        """`push` is used when there is one and the client keeps up, else `send`.
+
+        Without an end of its own a stream lasts `longest` seconds, up to twice that, so that streams do not all end together.
+        """
         self._store = store
         self._view = view
         self._matcher = matcher
         self._options = options
         self._send = send
+        self._push = push
+        self._fanout = fanout
+        self._cursor: Cursor | None = None  # while the stream waits for changes, and has sent all that it took: others may serve it
+        self._asked = False  # the fan-out will serve it
+        self._unsent = b""  # was taken from the cursor, and has to wait for the client
+        self._broken: Exception | None = None  # what went wrong while it was served
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._left = False
@@ -116,11 +159,32 @@ class Stream:
         finally:
             unsubscribe()
 
-    def _wake(self, changes: Sequence[Change]) -> None:
-        if changes:
+    def serve(self) -> None:
+        """Sends what is new, if nothing is under way; what cannot be done at once is left to the stream's task. Does not raise."""
+        self._asked = False
+        cursor, push = self._cursor, self._push
+        if cursor is None or push is None or self._unsent:
+            return
+        try:
+            data = self._lines(cursor.take())
+        except Exception as error:
+            self._broken = error
             self._woken.set()
-        else:
+            return
+        if data and not push(data):
+            self._unsent = data
+            self._woken.set()
+        elif cursor.revision < self._store.revision:
+            self._woken.set()
+
+    def _wake(self, changes: Sequence[Change]) -> None:
+        if not changes:
             self.leave()
+        elif self._cursor is None or self._push is None:
+            self._woken.set()
+        elif not self._asked:
+            self._asked = True
+            self._fanout.ask(self)
 
     async def _initial(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
@@ -143,11 +207,16 @@ class Stream:
     async def _follow(self, cursor: Cursor) -> None:
         while not self._left:
             self._woken.clear()
+            if self._broken is not None:
+                raise self._broken
+            if self._unsent:
+                data, self._unsent = self._unsent, b""
+                await self._line(data)
             changes = cursor.take()
             if not changes and cursor.revision < self._store.revision:
                 changes = await self._from_log(cursor)
             if changes:
-                await self._changes(changes)
+                await self._line(self._lines(changes))
                 continue
             now = self._loop.time()
             if now >= self._end:
@@ -159,7 +228,7 @@ class Stream:
                 await self._line(bookmark(self._view, cursor.revision, first=not self._begun))
                 self._begun = True
                 continue
-            await self._wait(min(self._end, self._bookmark_at))
+            await self._wait(cursor, min(self._end, self._bookmark_at))
 
     async def _from_log(self, cursor: Cursor) -> Sequence[Change]:
         """What a stream that has fallen behind the window reads; nothing, if there is nothing before its time is up."""
@@ -169,24 +238,27 @@ class Stream:
         except TimeoutError:
             return ()
 
-    async def _wait(self, until: float) -> None:
+    async def _wait(self, cursor: Cursor, until: float) -> None:
         timer = self._loop.call_at(until, self._woken.set)
+        self._cursor = cursor
         try:
             await self._woken.wait()
         finally:
+            self._cursor = None
             timer.cancel()
 
-    async def _changes(self, changes: Sequence[Change]) -> None:
+    def _lines(self, changes: Sequence[Change]) -> bytes:
         lines = []
         for change in changes:
             op = self._matcher.seen_as(change)
             if op is not None:
                 lines.append(event(self._view, change, op, first=not self._begun))
                 self._begun = True
-        if lines:
-            await self._line(lines[0] if len(lines) == 1 else b"".join(lines))
+        return lines[0] if len(lines) == 1 else b"".join(lines)
 
     async def _line(self, data: bytes) -> None:
+        if not data:
+            return
         self._sending_since = self._loop.time()
         await self._send(data)
         self._sending_since = None

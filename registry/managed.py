@@ -19,9 +19,10 @@ Pure; nothing given is changed. Sets are kept in terms of the version that the m
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
 from typing import NamedTuple
 
-from registry.errors import Cause, ConflictError, shown
+from registry.errors import CAUSES_TOLD, Cause, ConflictError, shown
 from registry.fieldsets import NONE, Fields, difference, intersection, parse, paths, render, union
 from registry.merging import Comparison, compare, everything, fields_of, merge, remove, with_parents
 from registry.nodes import Document, Node
@@ -91,10 +92,11 @@ class Entry(NamedTuple):
 
 
 class FieldConflict(ConflictError):
-    """409: what was applied gives other values to fields that others own."""
+    """409: what was applied gives other values to fields that others own. Every such field is a cause, up to `CAUSES_TOLD`."""
 
     def __init__(self, conflicts: Iterable[tuple[Entry, Fields]]) -> None:
-        said = sorted((_called(entry), path) for entry, fields in conflicts for path in paths(fields))
+        every = ((_called(entry), path) for entry, fields in conflicts for path in paths(fields))
+        said = sorted(islice(every, CAUSES_TOLD))
         by_manager: dict[str, list[str]] = {}
         for manager, path in said:
             by_manager.setdefault(manager, []).append(path)
