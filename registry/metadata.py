@@ -230,6 +230,9 @@ def _struct(value: dict[str, Any], readers: Mapping[str, _Reader], place: _Place
         reader = readers.get(key)
         if reader is None:
             place.unknown.append(f"{place.at}.{key}")
+        elif reader is _string and type(inner) is str:  # most fields are, and need no place for an error
+            if inner:
+                result[key] = inner
         elif inner is not None:
             stored = reader(inner, place.field(key))
             if stored is not None:
