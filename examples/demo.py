@@ -108,7 +108,7 @@ def play(folder: Path, server: subprocess.Popen[bytes], probe: dict[str, Any]) -
     api = wait_for(lambda: ready(kubeconfig), server)
     kubectl = shutil.which("kubectl")
     if kubectl:
-        environ = {**os.environ, "KUBECONFIG": str(kubeconfig)}
+        environ = {**os.environ, "KUBECONFIG": str(kubeconfig), "HOME": str(folder)}  # kubectl keeps its cache in HOME
         say("kubectl apply -f -")
         subprocess.run([kubectl, "apply", "-f", "-"], input=yaml.safe_dump(probe).encode(), env=environ, check=True)
     else:
