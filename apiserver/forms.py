@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from apiserver.negotiation import YAML, Form, Shape
+from apiserver.negotiation import JSON, YAML, Form, Shape
 from apiserver.stored import document_of, in_version, seen_as
 from registry.documents import dump_yaml
 from registry.errors import BadRequest, NotAcceptable
@@ -52,7 +52,7 @@ class View(msgspec.Struct, frozen=True, gc=False):
     @property
     def key(self) -> tuple[str, str, str, str, str]:
         """Equal for views that show the same bytes (but for ages)."""
-        return (self.version.api_version, self.form.media, self.form.shape.value, self.form.version, self.include)
+        return (self.version.api_version, self.form.media, self.form.shape.value, self.form.version, self.include if self.form.shape is Shape.TABLE else "")
 
 
 def check_view(view: View, *, collection: bool) -> None:
@@ -124,7 +124,8 @@ class Page(msgspec.Struct, frozen=True):
 def many(view: View, page: Page) -> Iterator[bytes]:
     """The body of an answer that is a list, in pieces of about CHUNK bytes."""
     if view.form.media == YAML:
-        yield dump_yaml(_decode(b"".join(_list_json(view, page))))
+        as_json = msgspec.structs.replace(view, form=msgspec.structs.replace(view.form, media=JSON))
+        yield dump_yaml(_decode(b"".join(many(as_json, page))))
     elif view.form.shape is Shape.TABLE:
         yield _encode(_table(view, page.metadata(), page.records))
     else:

@@ -45,7 +45,7 @@ def read(registry: Registry, target: Target, raw: bytes | Document, content_type
     """
     duplicates: tuple[str, ...] = ()
     if isinstance(raw, dict):
-        document = raw
+        document = {**raw}
     else:
         try:
             document, duplicates = parse_body(raw, content_type)

@@ -93,7 +93,7 @@ def choose(accept: str, *, watch: bool = False, shapes: bool = True) -> Form:
         shape = _shape(clause)
         if shape is None or (shape is not Shape.OBJECT and not shapes):
             continue
-        return Form(media, shape, clause.parameter("v") or "v1")
+        return Form(media) if shape is Shape.OBJECT else Form(media, shape, clause.parameter("v"))
     streaming = watch and any(_media(clause.media) == YAML for clause in listed)
     raise NotAcceptable(f"only the following media types are accepted: {STREAMED if streaming else ACCEPTED}")
 

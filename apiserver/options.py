@@ -53,7 +53,7 @@ def number(query: Query, name: str) -> int:
     value = values[0]
     if not value.isascii() or not value.removeprefix("-").removeprefix("+").isdigit():
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax')
-    if not -(2**63) <= int(value[:24]) < 2**63:
+    if len(value.lstrip("+-0")) > 19 or not -(2**63) <= int(value) < 2**63:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
     return int(value)
 

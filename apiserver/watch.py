@@ -217,10 +217,11 @@ class Stream:
                 changes = await self._from_log(cursor)
             if changes:
                 await self._line(self._lines(changes))
-                continue
             now = self._loop.time()
-            if now >= self._end:
+            if now >= self._end:  # also when there is always more
                 return
+            if changes:
+                continue
             if now >= self._bookmark_at:
                 self._bookmark_at = min(now + self._bookmark_every, self._end)
                 if cursor.revision > self._store.revision:

@@ -227,7 +227,7 @@ def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> K
 
 def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:
     columns = declaration.columns or current.columns or (AGE,)
-    if not any(column.type == "date" for column in columns):
+    if not any(column.name.lower() == "age" for column in columns):
         columns = (*columns, AGE)
     this = f"{declaration.group}/{declaration.version} {declaration.kind}"
     successor = f"{current.group}/{current.version} {current.kind}"

@@ -325,7 +325,7 @@ BODIES = {
     "deep-and-open": b"[" * 1_000_000,
     "flow-yaml-deep": b"{a: " * 10_000,
     "not-a-number": config_map(b'{"a":NaN,"b":.nan}'),
-    "infinity": config_map(b'{"a":-Infinity}'),
+    "infinity": config_map(b'{"a":-Infinity,"b":-.inf}'),
     "huge-integer": config_map(b'{"a":' + b"9" * 1_000_000 + b"}"),
     "huge-float": config_map(b'{"a":1e400}'),
     "lone-surrogate": config_map(b'{"a":"\\ud800"}'),

@@ -1,0 +1,16 @@
+"""A manager on a store in memory, for tests of the request path."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.apiserver.world import World, opened
+
+
+@pytest.fixture
+async def world() -> AsyncIterator[World]:
+    """A new world for each test."""
+    async with opened() as made:
+        yield made

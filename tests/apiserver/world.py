@@ -1,0 +1,163 @@
+"""A real manager on a real store in memory, with the reference kinds and a Trinket whose handlers and owner a test chooses."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any
+
+from admission.identity import ADMIN, Identity, authenticated
+from admission.review import Review
+from apiserver.manager import Answer, Call, Manager
+from apiserver.options import parse_query
+from apiserver.patching import MERGE_PATCH
+from apiserver.serve import _authorizer, _chains
+from apiserver.stored import in_version
+from apiserver.target import Target, resolve, segments
+from registry.builtin import KINDS
+from registry.errors import Cause
+from registry.kinds import Registry
+from registry.plugin import Plugin, build
+from registry.resource import Resource, Spec, Status
+from storage.opening import open_store
+from storage.sql import Options, SqlStore
+from storage.store import Record
+from tests.plugins.reference import plugin as reference
+
+Document = dict[str, Any]
+
+WIDGETS = "/apis/reference.example.com/v1/namespaces/shop/widgets"
+GADGETS = "/apis/reference.example.com/v1/gadgets"
+TRINKETS = "/apis/trinkets.example/v1/namespaces/shop/trinkets"
+CONFIGMAPS = "/api/v1/namespaces/shop/configmaps"
+NAMESPACES = "/api/v1/namespaces"
+
+OWNER = authenticated(Identity("system:actor:polish"))
+SOMEBODY = authenticated(Identity("somebody"))
+NOW = 1_700_000_000.0
+
+
+class TrinketSpec(Spec):
+    size: int = 1
+    steps: list[str] | None = None
+    note: str | None = None
+
+
+class TrinketStatus(Status):
+    shine: int | None = None
+
+
+class Trinket(Resource[TrinketSpec, TrinketStatus]):
+    """Trinket is a kind with handlers and with an actor that owns its status."""
+
+
+class LabelSpec(Spec):
+    text: str = ""
+
+
+class Orphan(Resource[LabelSpec, TrinketStatus]):
+    """Orphan is a kind whose status nobody owns."""
+
+
+Mutator = Callable[[Review[Trinket]], Any]
+Validator = Callable[[Review[Trinket]], Sequence[Cause] | None]
+
+
+def trinkets(mutators: Sequence[Mutator] = (), validators: Sequence[Validator] = ()) -> Plugin:
+    """A plugin with the kinds Trinket, which the actor `polish` owns, and Orphan."""
+    plugin = Plugin("trinkets")
+    plugin.kind(Trinket, group="trinkets.example", version="v1", plural="trinkets")
+    plugin.kind(Orphan, group="trinkets.example", version="v1", plural="orphans")
+    for mutator in mutators:
+        plugin.mutates(Trinket)(mutator)
+    for validator in validators:
+        plugin.validates(Trinket)(validator)
+
+    @plugin.actor(Trinket, name="polish")
+    async def polish(trinket: Trinket) -> None:
+        del trinket
+
+    return plugin
+
+
+@dataclass(frozen=True, slots=True)
+class Told:
+    """A log that is read by the test."""
+
+    errors: list[tuple[str, Document]] = field(default_factory=list)
+
+    def error(self, event: str, **values: Any) -> None:
+        self.errors.append((event, values))
+
+
+@dataclass(frozen=True, slots=True)
+class World:
+    """The parts, and calls by path."""
+
+    registry: Registry
+    store: SqlStore
+    manager: Manager
+    log: Told
+
+    def target(self, path: str) -> Target:
+        """What a path addresses."""
+        return resolve(self.registry, segments(path.encode()))
+
+    def call(
+        self,
+        verb: str,
+        path: str,
+        body: Document | bytes = b"",
+        *,
+        query: str = "",
+        content_type: str = "",
+        who: Identity = ADMIN,
+    ) -> Call:
+        """A request as the socket hands it over."""
+        return Call(who, verb, self.target(path), parse_query(query.encode()), body, content_type)
+
+    async def do(self, verb: str, path: str, body: Document | bytes = b"", **more: Any) -> Answer:
+        """Carries out a request."""
+        return await self.manager.handle(self.call(verb, path, body, **more))
+
+    async def get(self, path: str) -> Document:
+        """The object at a path."""
+        return self.document(path, await self.do("get", path))
+
+    async def make(self, path: str, name: str, *, metadata: Document | None = None, **fields: Any) -> Document:
+        """Creates an object; its answer."""
+        body = {"metadata": {"name": name, **(metadata or {})}, **fields}
+        return self.document(path, await self.do("create", path, body))
+
+    async def put(self, path: str, body: Document, **more: Any) -> Document:
+        """Replaces an object; its answer."""
+        return self.document(path, await self.do("update", path, body, **more))
+
+    async def merge(self, path: str, body: Document, **more: Any) -> Document:
+        """Changes an object by a merge patch; its answer."""
+        return self.document(path, await self.do("patch", path, body, content_type=MERGE_PATCH, **more))
+
+    def document(self, path: str, answer: Answer) -> Document:
+        """The object of an answer, in the version of the path."""
+        assert answer.record is not None
+        return in_version(self.target(path).version, answer.record)
+
+    def stored(self, resource: str) -> Sequence[Record]:
+        """All objects of a resource, as they are stored."""
+        return self.store.list(resource).records
+
+
+@asynccontextmanager
+async def opened(*plugins: Plugin, options: Options = Options(), seed: int = 0) -> AsyncIterator[World]:
+    """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
+    registry = build(plugins or (reference, trinkets()), KINDS)
+    log = Told()
+    async with open_store("sqlite://", options) as store:
+        chains = _chains(registry, log)  # type: ignore[arg-type]
+        manager = Manager(registry, store, _authorizer(registry), chains, now=lambda: NOW, chance=random.Random(seed))
+        world = World(registry, store, manager, log)
+        for name in ("default", "shop"):
+            await world.make(NAMESPACES, name)
+        yield world
