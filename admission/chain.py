@@ -12,7 +12,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 from msgspec.structs import replace
 
@@ -22,6 +22,7 @@ from registry.kinds import Handler
 from registry.typed import from_document, to_document
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 
 class Log(Protocol):
@@ -51,23 +52,22 @@ class Chain:
         """What is to be stored after all mutators. Raises ApiError."""
         document = review.new
         for step in self._mutators:
-            changed = await self._run(step, _typed(replace(review, new=document), step))
-            if changed is not None:
-                written = to_document(changed)
-                document = {**document, **written, "metadata": {**document["metadata"], **written.get("metadata", {})}}
+            document = await self._run(step, replace(review, new=document), _mutated)
         return document
 
     async def validate(self, review: Review[Document]) -> Sequence[Cause]:
         """What is wrong, according to every validator. Raises ApiError only for a handler that failed or refused outright."""
         causes: list[Cause] = []
         for step in self._validators:
-            causes += await self._run(step, _typed(review, step)) or ()
+            causes += await self._run(step, review, _found)
         return causes
 
-    async def _run(self, step: _Step, review: Review[Any]) -> Any:
+    async def _run(self, step: _Step, review: Review[Document], use: Callable[[Review[Document], Any, Any], T]) -> T:
+        """Calls a handler, and makes of what it was given and what it returned what is used. What goes wrong there is its fault."""
         try:
-            result = step.call(review)
-            return await result if isinstance(result, Awaitable) else result
+            given = replace(review, new=step.read(review.new), old=None if review.old is None else step.read(review.old))
+            returned = step.call(given)
+            return use(review, given.new, await returned if isinstance(returned, Awaitable) else returned)
         except ApiError:
             raise
         except Exception as error:
@@ -82,5 +82,24 @@ def _step(handler: Handler) -> _Step:
     return _Step(handler.name, handler.function, from_document(handler.model))
 
 
-def _typed(review: Review[Document], step: _Step) -> Review[Any]:
-    return replace(review, new=step.read(review.new), old=None if review.old is None else step.read(review.old))
+def _mutated(review: Review[Document], given: Any, returned: Any) -> Document:
+    """The document with what a handler returned instead of what it was given. What its model does not know stays as it is."""
+    document = review.new
+    if returned is None:
+        return document
+    if not isinstance(returned, type(given)):
+        raise TypeError(f"a mutator returns the next {type(given).__name__}, or None; this one returned {type(returned).__name__}")
+    before, after = to_document(given), to_document(returned)
+    unseen = {key: value for key, value in document["metadata"].items() if key not in before.get("metadata", {})}
+    rest = {key: value for key, value in document.items() if key not in before}
+    return {**rest, **after, "metadata": {**unseen, **after.get("metadata", {})}}
+
+
+def _found(review: Review[Document], given: Any, returned: Any) -> Sequence[Cause]:
+    """What a validator found."""
+    del review, given
+    causes = [] if returned is None else list(returned)
+    for cause in causes:
+        if not isinstance(cause, Cause):
+            raise TypeError(f"a validator returns a list of Cause, or None; in this one's was {type(cause).__name__}")
+    return causes

@@ -78,7 +78,7 @@ class Apply:
         document = applied.document
         if self.writer.manager == KUBECTL and last_applied is not None:
             document = _remembering(document, self.config)
-        taken = patching.propose(self.target, document, self.options)
+        taken = patching.propose(self.target, document, old, self.options)
         return Proposed(taken.document, taken.causes, taken.warnings, applied.entries)
 
     def creation(self) -> Document:

@@ -239,13 +239,8 @@ class App:
             line = forms.event_line("ERROR", msgspec.json.encode(expired.status()))
             await answers.whole(send, 200, [JSON_HEADER, NO_CACHE], line, exchange)
             return
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [JSON_HEADER, NO_CACHE, *answers.warning_headers(call.warnings)],
-            }
-        )
+        headers = [JSON_HEADER, NO_CACHE, *answers.warning_headers(call.warnings)]
+        await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         exchange.status, exchange.sent = 200, True
 

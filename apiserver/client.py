@@ -28,6 +28,7 @@ from storage.store import Op as StoreOp
 
 Document = dict[str, Any]
 PAGE = "500"
+MANAGED = b'"managedFields":'
 Parameters = dict[str, list[str]]
 
 
@@ -180,12 +181,20 @@ class HeldRecord(msgspec.Struct, frozen=True, gc=False):
 
     @property
     def desired(self) -> bytes:
-        """All but the status."""
-        return self.record.desired
+        """All but the status, and who has written what."""
+        desired = self.record.desired
+        return desired if MANAGED not in desired else _unmanaged(desired)
 
     def document(self) -> Document:
         """The object in the version that the actor was written against."""
         return in_version(self.version, self.record)
+
+
+def _unmanaged(desired: bytes) -> bytes:
+    """A stored object without its managedFields, which a write of the status changes as well."""
+    document = msgspec.json.decode(desired)
+    document["metadata"].pop("managedFields", None)
+    return msgspec.json.encode(document)
 
 
 async def follow(manager: Manager, resource: str, after: int) -> AsyncGenerator[Sequence[Change], None]:

@@ -19,7 +19,7 @@ from registry.errors import BadRequest, NotAcceptable
 from registry.jsonpath import JSONPath
 from registry.jsonpath import parse as parse_path
 from registry.kinds import Column, Kind, Version, head
-from registry.times import age, parse_time
+from registry.times import since
 from storage.store import Change, Op, Record
 
 Document = dict[str, Any]
@@ -52,7 +52,9 @@ class View(msgspec.Struct, frozen=True, gc=False):
     @property
     def key(self) -> tuple[str, str, str, str, str]:
         """Equal for views that show the same bytes (but for ages)."""
-        return (self.version.api_version, self.form.media, self.form.shape.value, self.form.version, self.include if self.form.shape is Shape.TABLE else "")
+        shape = self.form.shape
+        include = self.include if shape is Shape.TABLE else ""
+        return (self.version.api_version, self.form.media, shape.value, self.form.version, include)
 
 
 def check_view(view: View, *, collection: bool) -> None:
@@ -272,20 +274,10 @@ def _path(text: str) -> JSONPath:
 
 def _cell(column: Column, value: Any, now: float) -> Any:
     if column.type == "date":
-        return age_of(value, now)
+        return since(value, now)
     if value is None or isinstance(value, str | int | float):
         return value
     return _encode(value).decode()
-
-
-def age_of(time: Any, now: float) -> str:
-    """How long ago a timestamp was, as kubectl shows it."""
-    if not isinstance(time, str):
-        return "<unknown>"
-    try:
-        return age(now - parse_time(time).timestamp())
-    except ValueError:
-        return "<invalid>"
 
 
 def _row_object(view: View, record: Record) -> Any:

@@ -62,28 +62,39 @@ def understand(
     duplicates: Sequence[str],
     warnings: Sequence[str],
     *,
-    patched: bool = False,
+    base: Document | None = None,
 ) -> Intake:
-    """Reads metadata, prunes, defaults and checks. What is unknown is refused or warned of, as the options say."""
+    """Reads metadata, prunes, defaults and checks. What is unknown is refused or warned of, as the options say.
+
+    `base` is the stored object that a patch made `document` of: metadata that it did not touch is not read again.
+    """
     kind, version = target.kind, target.version
-    try:
-        metadata = meta.read(document.get("metadata"), kind.name if kind.strategy.builtin else "")
-    except ValueError as error:
-        raise unreadable(kind.name, version.name, str(error)) from None
-    owned, warned = meta.dedup_owners(metadata.metadata)
+    sent = document.get("metadata")
+    untouched = base is not None and sent is base["metadata"]
+    owned, dropped, warned = (sent, (), ()) if untouched else _metadata(kind, version, sent)
     part = "status" if target.subresource == "status" else ""
-    outcome = version.schema.apply({**document, "metadata": owned}, part=part)
+    outcome = version.schema.apply({key: value for key, value in document.items() if key != "metadata"}, part=part)
     if outcome.unreadable:
         raise unreadable(kind.name, version.name, outcome.unreadable)
-    unknown = [*metadata.unknown, *outcome.unknown]
+    unknown = [*dropped, *outcome.unknown]
     if not kind.strategy.builtin:
         unknown.sort()
     said = [*duplicates, *(f'unknown field "{path}"' for path in unknown)]
     if said and options.field_validation == "Strict":
-        raise _strict(kind, version, said, document if patched else None)
+        raise _strict(kind, version, said, None if base is None else document)
     if options.field_validation == "Ignore":
         said = []
-    return Intake(outcome.document, list(outcome.causes), [*warnings, *said, *warned])
+    return Intake({**outcome.document, "metadata": owned}, list(outcome.causes), [*warnings, *said, *warned])
+
+
+def _metadata(kind: Kind, version: Version, sent: Any) -> tuple[Document, tuple[str, ...], tuple[str, ...]]:
+    """Metadata as it is stored, the paths of what was unknown in it, and warnings. Raises BadRequest."""
+    try:
+        read = meta.read(sent, kind.name if kind.strategy.builtin else "")
+    except ValueError as error:
+        raise unreadable(kind.name, version.name, str(error)) from None
+    owned, warned = meta.dedup_owners(read.metadata)
+    return owned, read.unknown, warned
 
 
 def _strict(kind: Kind, version: Version, said: list[str], patched: Document | None) -> ApiError:

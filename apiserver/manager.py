@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import anyio
@@ -32,8 +32,19 @@ from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, list_options, text, write_options
 from apiserver.stored import document_of, in_version, is_deleting, put, unstored
 from apiserver.target import Target
+from apiserver.turns import Turns
 from registry import metadata as meta
-from registry.errors import AlreadyExists, ApiError, BadRequest, Cause, InternalError, Invalid, MethodNotAllowed, ServiceUnavailable
+from registry.errors import (
+    AlreadyExists,
+    ApiError,
+    BadRequest,
+    Cause,
+    InternalError,
+    Invalid,
+    MethodNotAllowed,
+    NotFound,
+    ServiceUnavailable,
+)
 from registry.kinds import Kind, Registry
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
@@ -42,7 +53,7 @@ from storage.store import Closed, Conflict, Key, Record, Remove, Store, Unavaila
 
 Document = dict[str, Any]
 ATTEMPTS = 5
-"""How often a write that names no revision is decided again when another one was faster."""
+"""How often a write whose turn it is is decided, when writes of other processes, or such as had begun before, were faster."""
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
@@ -93,6 +104,7 @@ class Manager:
         self._chains = chains
         self._now = now
         self._chance = chance
+        self._turns = Turns()
         self._verbs = {
             "get": self.get,
             "list": self.list,
@@ -254,7 +266,7 @@ class Manager:
             return await self._rescale(call, options, lambda current: scaling.patched(change, current))
 
         def propose(old: Document) -> intake.Intake:
-            return patching.propose(call.target, change(old), options)
+            return patching.propose(call.target, change(old), old, options)
 
         return await self._rewrite(call, options, propose)
 
@@ -289,16 +301,24 @@ class Manager:
         return Answer(document=scaling.scale_of(kind, document_of(answer.record)))
 
     async def _rewrite(self, call: Call, options: WriteOptions, propose: Callable[[Document], intake.Intake]) -> Answer:
-        """Decides on the newest state and writes; again, when somebody else wrote in between."""
-        for attempt in range(ATTEMPTS):
-            record = self._record(call.target)
+        """Decides on the newest state and writes."""
+        return await self._newest(call.target, lambda record: self._rewrite_once(call, options, record, propose))
+
+    async def _newest(self, target: Target, write: Callable[[Record], Awaitable[Answer]]) -> Answer:
+        """Has a write decided on the newest state of its object; again, in its turn, when somebody else wrote in between."""
+        key = _key(target)
+        if not self._turns.busy(key):
             try:
-                return await self._rewrite_once(call, options, record, propose)
+                return await write(self._record(target))
             except Conflict as conflict:
-                if attempt == ATTEMPTS - 1:
-                    raise refusals.modified(call.target) from conflict
                 await self.store.reached(conflict.found, lists.FUTURE_WAIT)
-        raise AssertionError("unreachable")
+        async with self._turns.at(key):
+            for _ in range(ATTEMPTS):
+                try:
+                    return await write(self._record(target))
+                except Conflict as conflict:
+                    await self.store.reached(conflict.found, lists.FUTURE_WAIT)
+        raise refusals.modified(target)
 
     async def _rewrite_once(
         self, call: Call, options: WriteOptions, record: Record, propose: Callable[[Document], intake.Intake]
@@ -343,11 +363,11 @@ class Manager:
         review = Review(operation, new, old, call.identity, options.dry_run, call.target.subresource, call.warn)
         handled = chain is not None and not call.target.subresource and not causes
         if handled and chain is not None and chain.mutates:
-            mutated = intake.understand(
-                call.target, await chain.mutate(review), replace(options, field_validation="Ignore"), (), ()
-            )
-            new, causes = mutated.document, mutated.causes
-            prepare.count(kind, new, old)
+            mutated = prepare.mutated(kind, await chain.mutate(review), new)
+            taken = intake.understand(call.target, mutated, replace(options, field_validation="Ignore"), (), ())
+            new, causes = taken.document, taken.causes
+            if old is not None:
+                prepare.count(kind, new, old)
             review = replace(review, new=new)
         found = meta.validate(new["metadata"], namespaced=kind.namespaced, name_rule=strategy.name_rule)
         if old is not None:
@@ -367,14 +387,7 @@ class Manager:
     async def delete(self, call: Call) -> Answer:
         """Deletes an object, or marks it when finalizers hold it. Raises ConflictError for preconditions that do not hold."""
         options = deleting.options_of(call.body, call.content_type, call.query)
-        target = call.target
-        for _ in range(ATTEMPTS):
-            record = self._record(target)
-            try:
-                return await self._delete(target, record, options)
-            except Conflict as conflict:
-                await self.store.reached(conflict.found, lists.FUTURE_WAIT)
-        raise refusals.modified(target)
+        return await self._newest(call.target, lambda record: self._delete(call.target, record, options))
 
     async def _delete(self, target: Target, record: Record, options: DeleteOptions) -> Answer:
         kind = target.kind
@@ -401,18 +414,16 @@ class Manager:
 
         async def one(record: Record) -> None:
             target = replace(call.target, namespace=record.key.namespace or None, name=record.key.name)
-            for _ in range(ATTEMPTS):
-                found = self.store.get(record.key)
-                if found is None or found.uid != record.uid:
-                    return
-                try:
-                    await self._delete(target, found, delete)
-                    return
-                except Conflict as conflict:
-                    await self.store.reached(conflict.found, lists.FUTURE_WAIT)
-                except ApiError as error:
-                    refused.append(error)
-                    return
+
+            async def same(found: Record) -> Answer:
+                return await self._delete(target, found, delete) if found.uid == record.uid else Answer()
+
+            try:
+                await self._newest(target, same)
+            except NotFound:
+                pass
+            except ApiError as error:
+                refused.append(error)
 
         for start in range(0, len(page.records), lists.BATCH):
             async with anyio.create_task_group() as tasks:

@@ -51,11 +51,14 @@ def number(query: Query, name: str) -> int:
     if values is None:
         return 0
     value = values[0]
-    if not value.isascii() or not value.removeprefix("-").removeprefix("+").isdigit():
+    digits = value[1:] if value[:1] in ("-", "+") else value
+    if not (digits.isascii() and digits.isdigit()):
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": invalid syntax')
-    if len(value.lstrip("+-0")) > 19 or not -(2**63) <= int(value) < 2**63:
+    digits = digits.lstrip("0")
+    found = int(f"{'-' if value[0] == '-' else ''}{digits[:20] or '0'}")
+    if len(digits) > 19 or not -(2**63) <= found < 2**63:
         raise BadRequest(f'strconv.ParseInt: parsing "{value}": value out of range')
-    return int(value)
+    return found
 
 
 def revision(value: str) -> int:

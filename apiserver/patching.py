@@ -57,8 +57,8 @@ def not_taken(forms: Sequence[str]) -> UnsupportedMediaType:
     return UnsupportedMediaType(f"{said}: {', '.join(forms)}")
 
 
-def propose(target: Target, patched: Document, options: WriteOptions) -> intake.Intake:
-    """The object that a patch makes, understood as one that was sent whole. Raises BadRequest, Invalid."""
+def propose(target: Target, patched: Document, base: Document, options: WriteOptions) -> intake.Intake:
+    """The object that a patch makes of `base`, understood as one that was sent whole. Raises BadRequest, Invalid."""
     version = target.version
     kind, api_version = patched.get("kind"), patched.get("apiVersion")
     if kind != version.kind:
@@ -68,4 +68,4 @@ def propose(target: Target, patched: Document, options: WriteOptions) -> intake.
         refused = Invalid(version.kind, version.group, target.name, [cause])
         refused.warnings = intake.unknown_version_warnings(patched)
         raise refused
-    return intake.understand(target, patched, options, (), (), patched=True)
+    return intake.understand(target, patched, options, (), (), base=base)

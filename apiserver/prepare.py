@@ -17,6 +17,21 @@ from registry.times import format_time
 Document = dict[str, Any]
 
 OUTSIDE_SPEC = frozenset({"apiVersion", "kind", "metadata"})
+IDENTITY = frozenset(
+    {
+        "name",
+        "generateName",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "managedFields",
+    }
+)
+"""The metadata that no admission handler can change."""
 
 
 def created(kind: Kind, document: Document, namespace: str | None, now: float, chance: random.Random) -> Document:
@@ -69,10 +84,26 @@ def updated(kind: Kind, subresource: str, new: Document, old: Document) -> Docum
     return document
 
 
-def count(kind: Kind, new: Document, old: Document | None) -> None:
+def count(kind: Kind, new: Document, old: Document) -> None:
     """Sets the generation of an update: one more than the old one if anything but metadata and status is different."""
-    if old is not None and kind.strategy.counts_generation and _spec_changed(kind, new, old):
+    if not kind.strategy.counts_generation:
+        return
+    if _spec_changed(kind, new, old):
         new["metadata"]["generation"] = old["metadata"].get("generation", 0) + 1
+    elif "generation" in old["metadata"]:
+        new["metadata"]["generation"] = old["metadata"]["generation"]
+
+
+def mutated(kind: Kind, returned: Document, given: Document) -> Document:
+    """What mutation handlers made of an object, as far as it is theirs: which object it is, and its status, stay what they were."""
+    kept = {key: value for key, value in given["metadata"].items() if key in IDENTITY}
+    metadata = {key: value for key, value in returned["metadata"].items() if key not in IDENTITY} | kept
+    document = {**returned, "metadata": metadata}
+    if kind.has_status:
+        document.pop("status", None)
+        if "status" in given:
+            document["status"] = given["status"]
+    return document
 
 
 def _spec_changed(kind: Kind, new: Document, old: Document) -> bool:

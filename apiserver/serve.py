@@ -53,7 +53,7 @@ from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_
 from apiserver.manager import Call, Manager
 from apiserver.pages import Pages
 from apiserver.protocol import BoundedProtocol, bounded
-from apiserver.sockets import bind
+from apiserver.sockets import bind, open_many
 from apiserver.target import Target
 from registry.builtin import KINDS, NAMESPACE
 from registry.builtin.namespace import INITIAL
@@ -84,6 +84,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
         registry = build(plugins, KINDS)
         actors = [from_declaration(declaration) for declaration in registry.actors]
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
+        open_many()
         listener, address = bind(settings.listen)
         with listener:
             place = _place(settings, folder, listener, address, logs.logger)

@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
+import resource
 import socket
 
 from apiserver.config import Address, StartError
 
 BACKLOG = 2048
+
+
+def open_many() -> None:
+    """Lets this process have as many open files as the system allows: each connection is one, and 1,024 is the usual limit."""
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with contextlib.suppress(ValueError, OSError):  # where the system's own limit is below what it says
+        resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
 
 
 def bind(address: Address) -> tuple[socket.socket, Address]:

@@ -1,8 +1,9 @@
 """Turns at an object that many write at once.
 
-A write that names no revision is decided on the newest state, and decided again when another one was faster. If all who were overtaken
-tried again together, one of them would win and the rest would be decided in vain, again and again. So they go one after another, in
-the order in which they came, and whoever comes while others wait waits behind them. Writes that meet nobody wait for nobody.
+A write that names no revision is decided on the newest state, and decided again when another one was faster. If all who were
+overtaken tried again together, one of them would win and the rest would be decided in vain, again and again. So they go one after
+another, in the order in which they came, and whoever comes while others wait waits behind them. Writes that meet nobody wait for
+nobody.
 
 This orders the writes of one process. It decides nothing: what is stored, and on which revision, is the store's promise.
 """

@@ -155,7 +155,7 @@ def head(api_version: str, kind: str) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Kind:
-    """A kind of object: its names, its versions (preferred first), and how it behaves."""
+    """A kind of object: its names, its versions (preferred first), and how it behaves. `source` is `file:line`, for errors."""
 
     name: str
     plural: str
@@ -172,6 +172,7 @@ class Kind:
     strategy: Strategy = field(default_factory=Strategy)
     verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
     extra_subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    source: str = ""
     resource: str = field(init=False, default="")
     """What the store files its objects under: `plural.group`, or the plural alone in the core group."""
 
@@ -179,6 +180,11 @@ class Kind:
     def group(self) -> str:
         """The group that the kind is stored under."""
         return self.storage.group
+
+    @property
+    def where(self) -> str:
+        """How errors about its declaration begin."""
+        return f"{self.source}: {self.name}" if self.source else self.name
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "resource", resource_name(self.plural, self.group))
@@ -238,18 +244,27 @@ class Registry:
     def _index(self, kind: Kind) -> list[str]:
         problems = []
         if kind.resource in self._by_resource:
-            problems.append(f"{kind.name}: {kind.resource} is declared twice; give one of them another plural or group")
+            problems.append(f"{kind.where}: {kind.resource} is declared twice; give one of them another plural or group")
         self._by_resource[kind.resource] = kind
         for version in kind.versions:
             address = (version.group, version.name, kind.plural)
             twin = self._by_type.get((version.api_version, version.kind))
             if address in self._served or twin is not None:
-                problems.append(f"{kind.name}: {version.api_version} {version.kind} is declared twice")
+                problems.append(f"{kind.where}: {version.api_version} {version.kind} is declared twice")
             self._served[address] = (kind, version)
             self._by_type[version.api_version, version.kind] = (kind, version)
+            problems += self._model_problems(kind, version)
             if version.model is not None and (version.model not in self._by_model or version is kind.storage):
                 self._by_model[version.model] = (kind, version)
         return problems
+
+    def _model_problems(self, kind: Kind, version: Version) -> list[str]:
+        """Handlers, actors and clients name a kind by its model."""
+        known = self._by_model.get(version.model) if version.model is not None else None
+        if known is None or known[0] is kind or kind.resource == known[0].resource:
+            return []
+        model = version.model.__name__ if version.model is not None else ""
+        return [f"{kind.where}: {model} is the model of {known[0].resource} already; give each kind a class of its own"]
 
     def _handlers(self, handlers: Iterable[Handler], problems: list[str]) -> dict[str, tuple[Handler, ...]]:
         by_resource: dict[str, tuple[Handler, ...]] = {}
@@ -309,17 +324,17 @@ def _groups(kinds: Iterable[Kind]) -> dict[str, tuple[str, ...]]:
 
 def _kind_problems(kind: Kind) -> list[str]:
     """Names that no client could address."""
-    where = f"kind {kind.name}"
-    problems = [f"{where}: plural {kind.plural!r}: {reason}" for reason in dns1035_label(kind.plural)]
-    for short in kind.short_names:
-        problems += [f"{where}: short name {short!r}: {reason}" for reason in dns1035_label(short)]
+    where = kind.where
+    named = [("plural", kind.plural), ("singular", kind.singular)]
+    named += [("short name", name) for name in kind.short_names] + [("category", name) for name in kind.categories]
+    problems = [f"{where}: {what} {name!r}: {reason}" for what, name in named for reason in dns1035_label(name)]
     for version in kind.versions:
         problems += [f"{where}: version {version.name!r}: {reason}" for reason in dns1123_label(version.name)]
         if version.group:
             problems += [f"{where}: group {version.group!r}: {reason}" for reason in dns1123_subdomain(version.group)]
         if not kind.strategy.builtin and "." not in version.group:
             problems.append(f"{where}: group {version.group!r} needs a dot, as in 'uptime.example': groups are domain names")
-    if not kind.name[:1].isupper() or not kind.name.isalnum():
+    if not kind.name[:1].isupper() or not kind.name.isalnum() or not kind.name.isascii():
         problems.append(f"{where}: the name of a kind is CamelCase, as in 'Probe'")
     return problems
 

@@ -25,6 +25,7 @@ STANDARD_FINALIZERS = ("orphan", "foregroundDeletion")
 
 _SERVER_SET = frozenset({"uid", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"})
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
+_CONTENTS = ("labels", "annotations", "ownerReferences", "finalizers", "generation")
 _CANNOT_OWN = frozenset({("v1", "Event")})
 _NO_MANAGED_FIELDS: tuple[Any, ...] = (None, [], [{}])
 _INT64 = 1 << 63
@@ -121,7 +122,8 @@ def validate(
 
 def validate_update(new: Metadata, old: Metadata, *, field: str = "metadata") -> list[Cause]:
     """What is wrong with metadata that is to replace `old`, after `inherit`. Names are not checked: they cannot change."""
-    causes = [*_check_contents(new, field)]
+    same = all(new.get(key) == old.get(key) for key in _CONTENTS)
+    causes = [] if same else [*_check_contents(new, field)]
     added = sorted(set(new.get("finalizers", ())) - set(old.get("finalizers", ())))
     if added and old.get("deletionTimestamp"):
         listed = "[]string{" + ", ".join(map(shown, added)) + "}"

@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from registry.declarations import ActorDeclaration, DeclarationError
+from registry.jsonpath import parse as parse_path
 from registry.kinds import EXTERNAL, Column, Handler, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
 from registry.names import dns1123_label, version_key
 from registry.typed import node_of, schema_of
@@ -27,6 +28,8 @@ from registry.typed import node_of, schema_of
 F = TypeVar("F", bound=Callable[..., Any])
 
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
+COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
+SPEC, STATUS = ("spec",), ("status",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +170,7 @@ def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
     """One registry of the built-in kinds and all that the plugins declare. Raises RegistryError with everything that is wrong."""
     listed = list(plugins)
     problems: list[str] = []
+    broken: set[type] = set()  # models of kinds that cannot be made: nothing more is to be said of those
     kinds = list(builtin)
     actors = [actor for plugin in listed for actor in plugin.actors]
     owners = {actor.model: f"system:actor:{actor.name}" for actor in actors}
@@ -179,14 +183,28 @@ def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
             kinds.append(_kind(declarations, owners))
         except (TypeError, ValueError) as error:
             problems.append(f"{declarations[0].source}: {declarations[0].kind}: {error}")
+            broken.update(declaration.model for declaration in declarations)
+    mutators = [handler for plugin in listed for handler in plugin.mutators]
+    validators = [handler for plugin in listed for handler in plugin.validators]
+    problems += [problem for handler in (*mutators, *validators) for problem in _handler_problems(handler)]
+    try:
+        registry = Registry(
+            kinds,
+            actors=[actor for actor in actors if actor.model not in broken],
+            mutators=[handler for handler in mutators if handler.model not in broken],
+            validators=[handler for handler in validators if handler.model not in broken],
+        )
+    except RegistryError as error:
+        raise RegistryError([*problems, *error.problems]) from None
     if problems:
         raise RegistryError(problems)
-    return Registry(
-        kinds,
-        actors=actors,
-        mutators=[handler for plugin in listed for handler in plugin.mutators],
-        validators=[handler for plugin in listed for handler in plugin.validators],
-    )
+    return registry
+
+
+def _handler_problems(handler: Handler) -> list[str]:
+    if len(inspect.signature(handler.function).parameters) == 1:
+        return []
+    return [f"{handler.source}: {handler.name} takes one argument, the review"]
 
 
 def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> Kind:
@@ -205,6 +223,7 @@ def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> K
             )
         if other.owner not in (None, EXTERNAL):
             raise ValueError(f"{other.source}: owner is {EXTERNAL!r} or left out, not {other.owner!r}")
+        _check_paths(other)
     versions = tuple(_version(declaration, first) for declaration in ordered)
     storage = versions[ordered.index(first)]
     owner = EXTERNAL if any(declaration.owner == EXTERNAL for declaration in ordered) else owners.get(first.model, "")
@@ -222,7 +241,32 @@ def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> K
         scale=first.scale,
         owner=owner,
         strategy=Strategy(),
+        source=first.source,
     )
+
+
+def _check_paths(declaration: KindDeclaration) -> None:
+    """Paths that could be answered with nothing but an error later. Raises ValueError."""
+    for column in declaration.columns:
+        parse_path(column.path)
+        if column.type not in COLUMN_TYPES:
+            raise ValueError(f"column {column.name!r} is of the type {column.type!r}; there are {', '.join(COLUMN_TYPES)}")
+    for path in declaration.selectable:
+        if parse_path("." + path.lstrip(".")).fields is None:
+            raise ValueError(f"selectable path {path!r} is not a path of names alone, as in '.spec.url'")
+    scale = declaration.scale
+    if scale is None:
+        return
+    for what, path, under in (
+        ("spec", scale.spec, SPEC),
+        ("status", scale.status, STATUS),
+        ("selector", scale.selector, SPEC + STATUS),
+    ):
+        names = parse_path(path).fields if path else ("",)
+        if path and (names is None or len(names) < 2 or names[0] not in under):
+            raise ValueError(f"scale path {what}={path!r} is not a path of names below {' or '.join('.' + name for name in under)}")
+    if not scale.spec or not scale.status:
+        raise ValueError("a scale needs the paths of the wanted and of the actual replicas")
 
 
 def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:

@@ -104,6 +104,16 @@ def age(seconds: float) -> str:
     return f"{days // 365}y"
 
 
+def since(time: object, now: float) -> str:
+    """How long ago a timestamp was, as kubectl shows it."""
+    if not isinstance(time, str):
+        return "<unknown>"
+    try:
+        return age(now - parse_time(time).timestamp())
+    except ValueError:
+        return "<invalid>"
+
+
 def _two_units(greater: int, unit: str, lesser: int, lesser_unit: str) -> str:
     return f"{greater}{unit}{lesser}{lesser_unit}" if lesser else f"{greater}{unit}"
 

@@ -10,7 +10,7 @@ from registry.jsonpath import parse
 from registry.kinds import EXTERNAL, Check, Codec, Column, Document, Kind, NameRule, Prepare, Printer, Strategy, Version, no_causes
 from registry.names import config_key, dns1123_subdomain
 from registry.nodes import Dialect
-from registry.times import age, parse_time
+from registry.times import since
 from registry.typed import schema_of
 
 MIB = 1024 * 1024
@@ -24,16 +24,6 @@ AGE = Column("Age", "", "string", "How long ago the object was made.")
 def column(name: str, description: str, *, wide: bool = False) -> Column:
     """A column whose cells a function computes."""
     return Column(name, "", "string", description, 1 if wide else 0)
-
-
-def since(time: Any, now: float) -> str:
-    """How long ago a timestamp was, as kubectl shows it."""
-    if not isinstance(time, str):
-        return "<unknown>"
-    try:
-        return age(now - parse_time(time).timestamp())
-    except ValueError:
-        return "<invalid>"
 
 
 def made(document: Document, now: float) -> str:

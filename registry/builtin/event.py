@@ -7,11 +7,12 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from registry.builtin.common import NAME, builtin, column, since, version, without_empty
+from registry.builtin.common import NAME, builtin, column, version, without_empty
 from registry.builtin.serviceaccount import ObjectReference
 from registry.errors import Cause, invalid, required
 from registry.kinds import Codec, Document, Printer
 from registry.resource import Format, Meta, MicroTime, Object, Struct, Time
+from registry.times import since
 
 NOTE_LIMIT = 1_024
 NAMES = {

@@ -1,7 +1,7 @@
 """kill -9 under concurrent writes, again and again. SKEP_TEST_CRASHES says how often (4).
 
-etcd#14370: an acknowledged write was lost in a crash. Here every answer that a client got before the server was killed is held against
-what the next server says, and one watch, resumed over all the crashes, has to tell the whole story once.
+etcd#14370: an acknowledged write was lost in a crash. Here every answer that a client got before the server was killed is held
+against what the next server says, and one watch, resumed over all the crashes, has to tell the whole story once.
 """
 
 from __future__ import annotations
@@ -28,8 +28,10 @@ WIDGETS = "/apis/reference.example.com/v1/namespaces/default/widgets"
 
 @dataclass
 class Book:
-    """What writers were told. `exact`: objects as they were acknowledged, None for one that was deleted. `floor`: the revision that was
-    acknowledged of objects to which one more write was under way when the server was killed.
+    """What writers were told.
+
+    `exact`: objects as they were acknowledged, None for one that was deleted. `floor`: the revision that was acknowledged of
+    objects to which one more write was under way when the server was killed.
     """
 
     exact: dict[str, dict[str, Any] | None] = field(default_factory=dict)
@@ -68,7 +70,12 @@ def _live(wire: Wire, name: str, number: int, book: Book) -> None:
     target = f"{WIDGETS}/{name}"
     created = wire.post(
         WIDGETS,
-        {"apiVersion": "reference.example.com/v1", "kind": "Widget", "metadata": {"name": name}, "spec": {"size": 1, "notes": str(number)}},
+        {
+            "apiVersion": "reference.example.com/v1",
+            "kind": "Widget",
+            "metadata": {"name": name},
+            "spec": {"size": 1, "notes": str(number)},
+        },
     )
     assert created.status == 201, created
     book.note(name, created.json())
@@ -109,9 +116,11 @@ def test_every_acknowledged_write_survives_kill_9_and_a_watch_goes_on_without_lo
     seen: list[dict[str, Any]] = []
     newest = start = 0
     for crash in range(CRASHES):
-        with running(data_dir=tmp_path) as server, ThreadPoolExecutor(WRITERS + 1) as threads, Wire(
-            place := place_of(server.url, server.ca, server.token)
-        ) as wire:
+        with (
+            running(data_dir=tmp_path) as server,
+            ThreadPoolExecutor(WRITERS + 1) as threads,
+            Wire(place := place_of(server.url, server.ca, server.token)) as wire,
+        ):
             newest = survived(wire, book, newest)
             start = start or newest
             events: list[dict[str, Any]] = []
@@ -132,7 +141,9 @@ def test_every_acknowledged_write_survives_kill_9_and_a_watch_goes_on_without_lo
         told = {event["object"]["metadata"]["name"]: event["object"] for event in seen if event["type"] != "DELETED"}
         gone = {event["object"]["metadata"]["name"] for event in seen if event["type"] == "DELETED"}
         listed = {item["metadata"]["name"]: item for item in wire.ask("GET", WIDGETS).json()["items"]}
-        assert {name: revision_of(told[name]) for name in told.keys() - gone} == {n: revision_of(item) for n, item in listed.items()}
+        assert {name: revision_of(told[name]) for name in told.keys() - gone} == {
+            n: revision_of(item) for n, item in listed.items()
+        }
 
 
 def survived(wire: Wire, book: Book, before: int) -> int:

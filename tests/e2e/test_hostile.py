@@ -1,8 +1,8 @@
 """Hostile input over a real socket: whatever is sent, the answer is one that helps, and the server goes on.
 
-The oracle is the same for everything: there is an answer; it is no 5xx (but 504 for a revision that is not there yet, which the API
-documents); it is a Status that says what is wrong, or the plain text that Kubernetes uses for health and for paths that do not exist;
-and it shows no insides. At the end of the module the server is well, has logged no error of its own, and has not grown.
+The oracle is the same for everything: there is an answer; it is no 5xx (but 504 for a revision that is not there yet, which the
+API documents); it is a Status that says what is wrong, or the plain text that Kubernetes uses for health and for paths that do not
+exist; and it shows no insides. At the end of the module the server is well, has logged no error of its own, and has not grown.
 """
 
 from __future__ import annotations
@@ -29,7 +29,12 @@ JSON = {"content-type": "application/json"}
 YAML = {"content-type": "application/yaml"}
 MERGE = {"content-type": "application/merge-patch+json"}
 JSON_PATCH = {"content-type": "application/json-patch+json"}
-WIDGET: dict[str, Any] = {"apiVersion": "reference.example.com/v1", "kind": "Widget", "metadata": {"name": "a"}, "spec": {"size": 3}}
+WIDGET: dict[str, Any] = {
+    "apiVersion": "reference.example.com/v1",
+    "kind": "Widget",
+    "metadata": {"name": "a"},
+    "spec": {"size": 3},
+}
 CONFIG_MAP: dict[str, Any] = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}
 MEMORY_MIB = 256
 """What the server may have grown to at its peak: bodies of 3 MiB may cost a multiple of their length, and nothing may cost more."""
@@ -86,10 +91,42 @@ def attack(wire: Wire, method: str, target: str | bytes, body: bytes | None = No
 # Paths
 
 SEGMENTS = [
-    *("api", "apis", "v1", "v1beta1", "namespaces", "default", "configmaps", "secrets", "widgets", "gadgets", "leases", "events", "a"),
+    *(
+        "api",
+        "apis",
+        "v1",
+        "v1beta1",
+        "namespaces",
+        "default",
+        "configmaps",
+        "secrets",
+        "widgets",
+        "gadgets",
+        "leases",
+        "events",
+        "a",
+    ),
     *("reference.example.com", "coordination.k8s.io", "events.k8s.io", "status", "scale", "finalize", "watch", "proxy", "exec"),
     *("openapi", "v2", "v3", "healthz", "livez", "readyz", "ping", "version", "metrics", "debug", "pprof", "logs", ""),
-    *("..", ".", "%2e%2e", "%2F", "%2f..%2f", "%00", "%ff", "%", "%zz", "%u0041", "~", "*", ";x=y", "a" * 300, "%E2%80%AE", "\\", "'\"<>"),
+    *(
+        "..",
+        ".",
+        "%2e%2e",
+        "%2F",
+        "%2f..%2f",
+        "%00",
+        "%ff",
+        "%",
+        "%zz",
+        "%u0041",
+        "~",
+        "*",
+        ";x=y",
+        "a" * 300,
+        "%E2%80%AE",
+        "\\",
+        "'\"<>",
+    ),
 ]
 paths = st.one_of(
     st.lists(st.sampled_from(SEGMENTS), max_size=9).map(lambda parts: "/" + "/".join(parts)),
@@ -99,7 +136,21 @@ paths = st.one_of(
     st.binary(max_size=40).map(lambda raw: f"/api/v1/{quote(raw)}"),
 )
 METHODS = ["GET", "GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "TRACE", "PROPFIND", "CONNECT"]
-NUMBERS = ["-1", "+1", "0", "1.5", "1e9", "x", "", "%00", "9" * 25, "9" * 5000, "18446744073709551615", "9223372036854775808", "%D9%A3"]
+NUMBERS = [
+    "-1",
+    "+1",
+    "0",
+    "1.5",
+    "1e9",
+    "x",
+    "",
+    "%00",
+    "9" * 25,
+    "9" * 5000,
+    "18446744073709551615",
+    "9223372036854775808",
+    "%D9%A3",
+]
 
 
 @often
@@ -188,7 +239,9 @@ queries = st.lists(st.tuples(st.sampled_from(PARAMETERS), JUNK), max_size=5).map
 )
 def test_no_query_string_leads_to_a_server_error(wire: Wire, request: tuple[str, str, bytes | None], query: str) -> None:
     if re.search(r"resourceVersion=\+?[0-9]{2,}", query) or "watch=" in query:
-        query = query.replace("resourceVersion=", "x=")  # a read of the future waits three seconds, a watch as long as it was asked to
+        query = query.replace(
+            "resourceVersion=", "x="
+        )  # a read of the future waits three seconds, a watch as long as it was asked to
     method, target, body = request
     attack(wire, method, f"{target}?{query}", body, MERGE if method == "PATCH" else JSON)
 
@@ -237,15 +290,23 @@ def test_a_field_selector_that_is_none_is_a_400(wire: Wire, selector: str) -> No
 @often
 @given(
     headers=st.dictionaries(
-        st.sampled_from(["accept", "content-type", "content-encoding", "authorization", "host", "range", "if-none-match", "x-y", "expect"]),
+        st.sampled_from(
+            ["accept", "content-type", "content-encoding", "authorization", "host", "range", "if-none-match", "x-y", "expect"]
+        ),
         st.one_of(
             st.text(st.characters(min_codepoint=32, max_codepoint=126), max_size=60),
-            st.sampled_from(["application/json", "application/yaml", "*/*;q=nan", ";;=;q=", "application/json;as=Table;g=meta.k8s.io;v=v1"]),
-            st.sampled_from(["application/vnd.kubernetes.protobuf", "gzip", "100-continue", "application/apply-patch+yaml", "a/b," * 900]),
+            st.sampled_from(
+                ["application/json", "application/yaml", "*/*;q=nan", ";;=;q=", "application/json;as=Table;g=meta.k8s.io;v=v1"]
+            ),
+            st.sampled_from(
+                ["application/vnd.kubernetes.protobuf", "gzip", "100-continue", "application/apply-patch+yaml", "a/b," * 900]
+            ),
         ),
         max_size=4,
     ),
-    request=st.sampled_from([("GET", CONFIG_MAPS), ("GET", "/apis"), ("GET", "/openapi/v2"), ("POST", WIDGETS), ("PATCH", f"{WIDGETS}/a")]),
+    request=st.sampled_from(
+        [("GET", CONFIG_MAPS), ("GET", "/apis"), ("GET", "/openapi/v2"), ("POST", WIDGETS), ("PATCH", f"{WIDGETS}/a")]
+    ),
 )
 def test_no_header_leads_to_a_server_error(wire: Wire, headers: dict[str, str], request: tuple[str, str]) -> None:
     method, target = request
@@ -288,7 +349,9 @@ def test_a_header_that_cannot_be_served_is_refused_with_its_own_code(wire: Wire,
         pytest.param(b"GET /healthz HTTP/1.1\r\nx: a\0b\r\n\r\n", id="nul-in-a-value"),
         pytest.param(b"GET /api/v1/\xff\xfe HTTP/1.1\r\nhost: x\r\n\r\n", id="bytes-in-a-path"),
         pytest.param(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ncontent-length: 3\r\n\r\n{}", id="two-lengths"),
-        pytest.param(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", id="smuggling"),
+        pytest.param(
+            b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n", id="smuggling"
+        ),
         pytest.param(b"POST /api/v1/x/y HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\nzz\r\n", id="no-chunk-size"),
     ],
 )
@@ -339,7 +402,9 @@ BODIES = {
     "kind-is-a-list": b'{"kind":[],"apiVersion":{}}',
     "many-lists": b"[" + b"[]," * 200_000 + b"[]]",
     "name-with-nul": b'{"apiVersion":"v1","kind":"ConfigMap","metadata":{"name":"a\\u0000b"}}',
-    "labels-by-the-thousand": json.dumps({**CONFIG_MAP, "metadata": {"name": "x", "labels": {f"!{n}": "?" for n in range(50_000)}}}).encode(),
+    "labels-by-the-thousand": json.dumps(
+        {**CONFIG_MAP, "metadata": {"name": "x", "labels": {f"!{n}": "?" for n in range(50_000)}}}
+    ).encode(),
     "finalizers-by-the-thousand": json.dumps({**CONFIG_MAP, "metadata": {"name": "x", "finalizers": ["!"] * 100_000}}).encode(),
     "owners-by-the-thousand": json.dumps({**CONFIG_MAP, "metadata": {"name": "x", "ownerReferences": [{}] * 50_000}}).encode(),
     "tags-of-the-wrong-type": json.dumps({**WIDGET, "spec": {"size": 1, "tags": [1] * 300_000}}).encode(),
@@ -382,9 +447,16 @@ def test_a_hostile_body_is_refused_by_every_write(wire: Wire, name: str) -> None
 
 
 def test_what_breaks_a_rule_is_named_with_its_place(wire: Wire) -> None:
-    reply = wire.post(WIDGETS, {**WIDGET, "metadata": {"name": "b"}, "spec": {"size": "x", "color": "pink", "tags": [1], "env": {"k": 2}}})
+    reply = wire.post(
+        WIDGETS, {**WIDGET, "metadata": {"name": "b"}, "spec": {"size": "x", "color": "pink", "tags": [1], "env": {"k": 2}}}
+    )
     assert reply.status == 422
-    assert {cause["field"] for cause in reply.json()["details"]["causes"]} == {"spec.size", "spec.color", "spec.tags[0]", "spec.env.k"}
+    assert {cause["field"] for cause in reply.json()["details"]["causes"]} == {
+        "spec.size",
+        "spec.color",
+        "spec.tags[0]",
+        "spec.env.k",
+    }
 
 
 json_values: SearchStrategy[Any] = st.recursive(
@@ -400,7 +472,17 @@ json_values: SearchStrategy[Any] = st.recursive(
     max_leaves=6,
 )
 METADATA = [
-    *("name", "namespace", "generateName", "uid", "resourceVersion", "generation", "creationTimestamp", "deletionTimestamp", "labels"),
+    *(
+        "name",
+        "namespace",
+        "generateName",
+        "uid",
+        "resourceVersion",
+        "generation",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "labels",
+    ),
     *("annotations", "ownerReferences", "finalizers", "managedFields", "selfLink", "deletionGracePeriodSeconds"),
 ]
 PLACES = [
@@ -432,8 +514,12 @@ def test_no_value_of_the_wrong_type_leads_to_a_server_error(
 
 
 pointers = st.one_of(
-    st.sampled_from(["", "/", "/spec", "/spec/size", "/spec/tags", "/spec/tags/-", "/spec/tags/0", "/metadata", "/metadata/name", "/kind"]),
-    st.sampled_from(["/metadata/labels/a~1b", "/a~2", "/metadata/uid", "/status", "/spec/tags/01", "/spec/tags/-1", "x", "/spec/env/k/y"]),
+    st.sampled_from(
+        ["", "/", "/spec", "/spec/size", "/spec/tags", "/spec/tags/-", "/spec/tags/0", "/metadata", "/metadata/name", "/kind"]
+    ),
+    st.sampled_from(
+        ["/metadata/labels/a~1b", "/a~2", "/metadata/uid", "/status", "/spec/tags/01", "/spec/tags/-1", "x", "/spec/env/k/y"]
+    ),
     st.text("/~01a-", max_size=12),
 )
 operations = st.fixed_dictionaries(
@@ -474,7 +560,9 @@ def test_a_json_patch_that_is_too_much_or_does_not_fit_changes_nothing(wire: Wir
 def test_an_answer_has_no_more_headers_than_clients_take(wire: Wire) -> None:
     # Python's http.client gives up at 100 headers: an object with many unknown fields made the answer unreadable for it.
     spec = {"size": 1, **{f"x{n}": n for n in range(10_000)}}
-    reply = attack(wire, "POST", f"{WIDGETS}?dryRun=All", json.dumps({**WIDGET, "metadata": {"name": "w"}, "spec": spec}).encode(), JSON)
+    reply = attack(
+        wire, "POST", f"{WIDGETS}?dryRun=All", json.dumps({**WIDGET, "metadata": {"name": "w"}, "spec": spec}).encode(), JSON
+    )
     assert reply.status == 201
     assert "warning" in reply.headers
 

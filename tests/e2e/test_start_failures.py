@@ -1,4 +1,4 @@
-"""What keeps a server from starting is said in one clear line, with a hint, and costs no data. A full disk while it works costs none either.
+"""What keeps a server from starting is said in one clear line, with a hint, and costs no data. Nor does a disk that fills up later.
 
 Exit codes: 1 for what is wrong on the machine, 2 for what was asked wrongly.
 """
@@ -32,7 +32,14 @@ def start(*arguments: object, prepare: Prepare | None = None) -> subprocess.Comp
     listen = [] if "--listen" in given else ["--listen", "127.0.0.1:0"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SKEP_")}
     return subprocess.run(
-        [*command, *listen, *given], cwd=ROOT, env=clean, capture_output=True, text=True, timeout=60, check=False, preexec_fn=prepare
+        [*command, *listen, *given],
+        cwd=ROOT,
+        env=clean,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        preexec_fn=prepare,
     )
 
 
@@ -176,7 +183,9 @@ def test_a_wrong_database_url(tmp_path: Path, url: str, said: str) -> None:
         pytest.param("raise SystemExit(0)", "SystemExit", id="leaves"),
         pytest.param("", "", id="empty"),
         pytest.param(
-            "from registry.plugin import Plugin\nplugin = Plugin('x')\nplugin.kind(int, group='a.b', version='v1', plural='x')", "int", id="kind"
+            "from registry.plugin import Plugin\nplugin = Plugin('x')\nplugin.kind(int, group='a.b', version='v1', plural='x')",
+            "int",
+            id="kind",
         ),
     ],
 )

@@ -1,7 +1,7 @@
 """What went wrong with storage in other API servers, held against a real one of ours over its socket. Each test names its story.
 
-What needs a clock or a count of statements (a day of lease renewals, compaction between writers, cursors that cost no SQL) is proved on
-the store itself, in `tests/storage`.
+What needs a clock or a count of statements (a day of lease renewals, compaction between writers, cursors that cost no SQL) is
+proved on the store itself, in `tests/storage`.
 """
 
 from __future__ import annotations
@@ -109,7 +109,9 @@ def test_conflicts_in_a_group_commit_fail_alone(wire: Wire, place: Place) -> Non
     with ThreadPoolExecutor(32) as pool:
         results = list(pool.map(create, range(32)))
     assert [status for status, _ in results] == [201, 409] * 16
-    assert sorted(revision for _, revision in results if revision) == list(range(start + 1, start + 17)), "a refused write leaves no gap"
+    assert sorted(revision for _, revision in results if revision) == list(range(start + 1, start + 17)), (
+        "a refused write leaves no gap"
+    )
 
 
 def peak(server: Running) -> int:
@@ -129,8 +131,8 @@ def fill(place: Place, widgets: str, number: int) -> None:
 
     def some(numbers: range) -> None:
         with Wire(place) as wire:
-            for number in numbers:
-                assert wire.post(widgets, widget(f"w{number:05}", 1_000)).status == 201
+            for each in numbers:
+                assert wire.post(widgets, widget(f"w{each:05}", 1_000)).status == 201
 
     with ThreadPoolExecutor(8) as pool:
         list(pool.map(some, [range(start, number, 8) for start in range(8)]))
@@ -179,7 +181,7 @@ def test_pages_of_a_large_list_are_of_one_moment_whatever_is_written_meanwhile(c
 
 
 def test_large_lists_that_nobody_reads_are_not_held_in_memory(crowd: tuple[Running, Place, str]) -> None:
-    # KEP-3157: 16 informers listed 400 MB, and the server was gone. Here their 16 answers are 200 MB together, and nobody reads them yet.
+    # KEP-3157: 16 informers listed 400 MB, and the server was gone. Here 16 answers are 200 MB together, and nobody reads them yet.
     server, place, widgets = crowd
     with Wire(place) as wire, ExitStack() as stack:
         size = len(wire.ask("GET", widgets).body)

@@ -1,6 +1,6 @@
 """What went wrong with watches and lists in other API servers, held against a real one of ours over its socket.
 
-Each test names the story it tells. The server has a small window and quick bookmarks, so that what takes an hour elsewhere is seen here.
+Each test names the story it tells. The server has a small window and quick bookmarks: what takes an hour elsewhere is seen at once.
 """
 
 from __future__ import annotations
@@ -91,7 +91,9 @@ def replayed(items: Sequence[dict[str, Any]], events: Sequence[Event]) -> dict[s
     return held
 
 
-def test_a_list_and_the_watch_from_its_revision_miss_nothing_and_repeat_nothing_under_writers(place: Place, wire: Wire, widgets: str) -> None:
+def test_a_list_and_the_watch_from_its_revision_miss_nothing_and_repeat_nothing_under_writers(
+    place: Place, wire: Wire, widgets: str
+) -> None:
     # agents-at-scale-ark#2680, #3246: objects came again as ADDED on a watch that began at the list's own revision.
     begun = threading.Barrier(7)
 
@@ -108,8 +110,7 @@ def test_a_list_and_the_watch_from_its_revision_miss_nothing_and_repeat_nothing_
 
     with ThreadPoolExecutor(7) as pool:
         informers = [pool.submit(informer, 1 + 5 * number) for number in range(4)]
-        for future in [pool.submit(writer, number) for number in range(3)]:
-            future.result()
+        list(pool.map(writer, range(3)))
         last = revision_of(created(wire.post(widgets, widget("last"))))
         final = {item["metadata"]["name"]: revision_of(item) for item in wire.ask("GET", widgets).json()["items"]}
         for future in informers:
@@ -121,7 +122,9 @@ def test_a_list_and_the_watch_from_its_revision_miss_nothing_and_repeat_nothing_
             assert replayed(items, events) == final
 
 
-def test_a_deletion_carries_the_last_state_of_the_object_and_the_revision_of_the_deletion(place: Place, wire: Wire, widgets: str) -> None:
+def test_a_deletion_carries_the_last_state_of_the_object_and_the_revision_of_the_deletion(
+    place: Place, wire: Wire, widgets: str
+) -> None:
     # agents-at-scale-ark#1523: DELETED came without the object.
     first = created(wire.post(widgets, widget("a", {"app": "x"}, notes="the last state")))
     changed = wire.merge(f"{widgets}/a/status", {"status": {"phase": "Done"}}).json()
@@ -153,7 +156,7 @@ def test_an_object_that_leaves_a_selection_is_a_deletion_for_it_and_one_that_com
 
 
 def test_a_bookmark_is_true_for_the_selection_of_its_watcher(place: Place, wire: Wire, widgets: str) -> None:
-    # agents-at-scale-ark#1523: a bookmark that is ahead of what was sent loses what lies between. Resume from each of them, and see.
+    # agents-at-scale-ark#1523: a bookmark that is ahead of what was sent loses what lies between. Resume from each, and see.
     start = revision_of(wire.ask("GET", widgets).json())
     query = "labelSelector=app%3Dx&allowWatchBookmarks=true"
     story: list[Event] = []
@@ -198,8 +201,10 @@ def test_a_watch_list_ends_its_list_with_its_bookmark_and_goes_on(place: Place, 
         assert each_revision(later) == [after]
 
 
-def test_a_watch_from_a_revision_of_the_future_tells_nothing_old_and_vouches_for_nothing(place: Place, wire: Wire, widgets: str) -> None:
-    # etcd#20221: a watch on a future revision returned old events. A bookmark there would make the client skip what has not happened yet.
+def test_a_watch_from_a_revision_of_the_future_tells_nothing_old_and_vouches_for_nothing(
+    place: Place, wire: Wire, widgets: str
+) -> None:
+    # etcd#20221: a watch on a future revision returned old events. A bookmark there would make the client skip what is yet to come.
     current = revision_of(created(wire.post(widgets, widget("old"))))
     future = current + 3
     query = "allowWatchBookmarks=true&timeoutSeconds=1"
@@ -271,9 +276,14 @@ def gone(wire: Wire, widgets: str, revision: int) -> bool:
             return True
 
 
-def test_a_server_that_slept_longer_than_every_time_out_calls_nothing_stale_fresh(place: Place, server: Running) -> None:
+def test_a_server_that_slept_longer_than_every_time_out_calls_nothing_stale_fresh() -> None:
     # etcd#20418: stale reads after a pause of the process.
-    settings = ("watch.timeout_seconds=0.5", "watch.bookmark_seconds=0.2", "limits.request_seconds=0.5", "history.compact_seconds=0.2")
+    settings = (
+        "watch.timeout_seconds=0.5",
+        "watch.bookmark_seconds=0.2",
+        "limits.request_seconds=0.5",
+        "history.compact_seconds=0.2",
+    )
     with running((REFERENCE,), *(word for item in settings for word in ("--set", item))) as server:
         place = place_of(server.url, server.ca, server.token)
         widgets = f"{GROUP}/namespaces/default/widgets"
@@ -301,7 +311,9 @@ def test_a_server_that_slept_longer_than_every_time_out_calls_nothing_stale_fres
 def test_watchers_that_go_away_leave_nothing_behind(server: Running, place: Place, wire: Wire, widgets: str) -> None:
     """Half of them say so, half of them are reset, some in the middle of what is sent to them."""
     for number in range(50):
-        created(wire.post(widgets, {**widget(f"w{number}"), "metadata": {"name": f"w{number}", "annotations": {"a": "x" * 20_000}}}))
+        created(
+            wire.post(widgets, {**widget(f"w{number}"), "metadata": {"name": f"w{number}", "annotations": {"a": "x" * 20_000}}})
+        )
     wire.ask("GET", "/livez")
     before = connections(server)
     for number in range(60):

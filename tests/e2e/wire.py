@@ -1,7 +1,7 @@
 """HTTP by hand: bytes over TLS as no well-behaved client would send them, and the answers to them.
 
-`Wire` is one connection. It sends what it is given, and reads answers as strictly as `http.client` does: an answer that is not HTTP, or
-that breaks off, is an error here and so a failed test.
+`Wire` is one connection. It sends what it is given, and reads answers as strictly as `http.client` does: an answer that is not
+HTTP, or that breaks off, is an error here and so a failed test.
 """
 
 from __future__ import annotations
@@ -11,11 +11,12 @@ import socket
 import ssl
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from http.client import HTTPResponse, IncompleteRead
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 from urllib.parse import urlsplit
 
 import msgspec
@@ -58,7 +59,7 @@ class Place:
         return ssl.create_default_context(cafile=str(self.ca))
 
     def socket(self) -> socket.socket:
-        """A TCP connection, before TLS. It sends at once what it is given: else the end of a long request waits for the server's ACK."""
+        """A TCP connection, before TLS. It sends at once: else the end of a long request waits for the server's ACK."""
         connection = socket.create_connection((self.host, self.port), PATIENCE)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
@@ -80,7 +81,7 @@ class Wire:
         self._context = place.context()
         self._socket: ssl.SSLSocket | None = None
 
-    def __enter__(self) -> Wire:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -101,10 +102,8 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Sends bytes as they are. A server that has answered already, and left, may not want the rest."""
-        try:
+        with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
             self.socket.sendall(data)
-        except (BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-            pass
 
     def reply(self, method: str = "GET") -> Reply:
         """The next answer."""
@@ -170,7 +169,7 @@ class Stream:
         self.response.begin()
         assert self.response.status == 200, self.response.read()
 
-    def __enter__(self) -> Stream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
@@ -186,7 +185,7 @@ class Stream:
             raise IncompleteRead(begun)
 
     def _chunks(self) -> Iterator[bytes]:
-        """The pieces of the body. `HTTPResponse.readline` takes a connection that is lost for the end of the body; this does not."""
+        """The pieces of the body. `HTTPResponse.readline` takes a lost connection for the end of the body; this does not."""
         if not self.response.chunked:
             yield self.response.read()
             return
