@@ -68,6 +68,7 @@ async def pieces(send: Send, headers: Headers, parts: Iterable[bytes], exchange:
 
 
 def status_body(error: ApiError, media: str) -> bytes:
+    """A refusal as a Status, in JSON, YAML or protobuf."""
     if media == PROTOBUF:
         return encode_status(error.message, error.reason, error.code)
     status = error.status()

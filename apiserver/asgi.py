@@ -136,7 +136,7 @@ class App:
         except ApiError as error:
             await self._refuse(exchange, error, send)
         except asyncio.CancelledError:
-            # The client took or sent nothing for too long, or longer than the server stays: what was begun breaks off, and it notices.
+            # The client took or sent nothing for too long, or longer than the server stays: what was begun breaks off.
             if not exchange.sent:
                 await self._refuse(exchange, ServiceUnavailable("the server is shutting down"), send)
         except OSError:

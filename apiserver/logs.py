@@ -7,7 +7,8 @@
   0.25 s for the access log. When nobody reads the other end, lines are dropped and counted; a broken or full one loses lines,
   nothing else.
 
-Lines of other libraries (standard `logging`) take the same way. Lines of JSON have `time` (RFC 3339, UTC), `level`, `event`, `logger`.
+Lines of other libraries (standard `logging`) take the same way. Lines of JSON have `time` (RFC 3339, UTC), `level`, `event` and
+`logger`.
 """
 
 from __future__ import annotations

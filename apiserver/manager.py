@@ -44,12 +44,13 @@ from registry.errors import (
     MethodNotAllowed,
     NotFound,
     ServiceUnavailable,
+    TooLarge,
 )
 from registry.kinds import Kind, Registry
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
-from storage.store import Closed, Conflict, Key, Record, Remove, Store, Unavailable
+from storage.store import Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable
 
 Document = dict[str, Any]
 ATTEMPTS = 5
@@ -86,7 +87,10 @@ class Answer(msgspec.Struct, frozen=True):
 
 
 class Manager:
-    """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids."""
+    """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
+
+    `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
+    """
 
     def __init__(
         self,
@@ -97,6 +101,7 @@ class Manager:
         *,
         now: Callable[[], float],
         chance: random.Random,
+        largest: int = 6 * 2**20,
     ) -> None:
         self.registry = registry
         self.store = store
@@ -104,6 +109,7 @@ class Manager:
         self._chains = chains
         self._now = now
         self._chance = chance
+        self._largest = largest
         self._turns = Turns()
         self._verbs = {
             "get": self.get,
@@ -212,6 +218,7 @@ class Manager:
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
         write = put(kind, call.target.version, key, document, expect=0, require=require)
+        self._check_size(write, None)
         if self.store.get(key) is not None:
             raise self._taken(call.target, key)
         if options.dry_run:
@@ -341,12 +348,19 @@ class Manager:
         if new == old:
             return Answer(record=record)
         write = put(kind, version, record.key, new, expect=record.revision)
+        self._check_size(write, record)
         gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)
         if options.dry_run or gone:
             if not options.dry_run:
                 await self.store.commit(Remove(record.key, record.revision))
             return Answer(record=unstored(write, record.revision))
         return Answer(record=(await self.store.commit(write)).record)
+
+    def _check_size(self, write: Put, before: Record | None) -> None:
+        """Raises TooLarge. An object that is too large already may be changed as long as it does not grow."""
+        size = len(write.desired) + len(write.status)
+        if size > self._largest and (before is None or size > len(before.desired) + len(before.status)):
+            raise TooLarge(f"Request entity too large: the object would have {size} bytes, limit is {self._largest}")
 
     def _writer(self, call: Call, options: WriteOptions) -> Writer:
         """Who a write is from, as managedFields tell it."""
@@ -369,9 +383,10 @@ class Manager:
             if old is not None:
                 prepare.count(kind, new, old)
             review = replace(review, new=new)
-        found = meta.validate(new["metadata"], namespaced=kind.namespaced, name_rule=strategy.name_rule)
-        if old is not None:
-            found += meta.validate_update(new["metadata"], old["metadata"])
+        if old is None:
+            found = meta.validate(new["metadata"], namespaced=kind.namespaced, name_rule=strategy.name_rule)
+        else:
+            found = meta.validate_update(new["metadata"], old["metadata"])
         found += causes
         if not call.target.subresource or call.target.subresource == "scale":
             found += scaling.check(kind, new)

@@ -20,8 +20,8 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as distribution_version
@@ -49,10 +49,10 @@ from apiserver.config import Address, History, Settings
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
+from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.manager import Call, Manager
 from apiserver.pages import Pages
-from apiserver.protocol import BoundedProtocol, bounded
 from apiserver.sockets import bind, open_many
 from apiserver.target import Target
 from registry.builtin import KINDS, NAMESPACE
@@ -70,8 +70,6 @@ SYSTEM = authenticated(Identity("system:apiserver", groups=("system:masters",)))
 ANNOUNCE = 0.25
 """Seconds between the loss of readiness and the end of the watches: probes that are under way see it."""
 
-GOODBYE = 0.25
-"""Seconds for clients to answer the end of TLS."""
 
 KUBERNETES_MINOR = "33"
 MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
@@ -157,7 +155,9 @@ class Server:
         self._log = logs.logger
         self._ready = False
         chance = SystemRandom()
-        self.manager = Manager(registry, store, _authorizer(registry), _chains(registry, logs.logger), now=time.time, chance=chance)
+        largest = 2 * settings.limits.body_bytes  # room for what the server adds, and for status, which is sent apart
+        authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
+        self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)
         self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
@@ -220,7 +220,7 @@ class Server:
         """Serves until a signal comes."""
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
-            async with anyio.create_task_group() as actors, _uvicorn(self.app, self._settings, self._place) as http:
+            async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 for runner in self._runners:
                     actors.start_soon(self._supervise, runner)
                 await _signalled(self._log, self._announce)
@@ -232,6 +232,16 @@ class Server:
                 http.should_exit = True
             self._store.end_watches()
             tasks.cancel_scope.cancel()
+
+    def _http(self) -> uvicorn.Config:
+        certificate, settings = self._place.certificate, self._settings
+        return http_config(
+            self.app,
+            cert_file=certificate.cert_file,
+            key_file=certificate.key_file,
+            limits=settings.limits,
+            grace=settings.shutdown_grace_seconds,
+        )
 
     def _announce(self) -> None:
         """Says that everything is there, to the log and to whoever started the server."""
@@ -255,64 +265,6 @@ class Server:
                 self._log.error("an actor broke; it is started again", actor=runner.actor.name, pause=pause, exc_info=error)
             await anyio.sleep(pause)
             pause = min(pause * 2, 60.0)
-
-
-@asynccontextmanager
-async def _uvicorn(app: App, settings: Settings, place: Place) -> AsyncIterator[uvicorn.Server]:
-    """uvicorn on our socket, serving within the body of the `async with`; it ends when `should_exit` is set."""
-    config = uvicorn.Config(
-        app,
-        http=bounded(settings.limits.header_bytes, settings.limits.request_seconds),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ssl_certfile=place.certificate.cert_file,
-        ssl_keyfile=place.certificate.key_file,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=max(1, int(settings.shutdown_grace_seconds)),
-        backlog=2048,
-    )
-    server = _QuietServer(config)
-    async with anyio.create_task_group() as tasks:
-        tasks.start_soon(server.serve, [place.listener])
-        await server.up.wait()
-        try:
-            yield server
-        finally:
-            server.should_exit = True
-
-
-class _QuietServer(uvicorn.Server):
-    """uvicorn without signal handlers, which the composition root has; `up` is set when it serves."""
-
-    def __init__(self, config: uvicorn.Config) -> None:
-        super().__init__(config)
-        self.up = anyio.Event()
-
-    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        await super().startup(sockets)
-        self.up.set()
-
-    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._hang_up)
-            await super().shutdown(sockets)
-            tasks.cancel_scope.cancel()
-
-    async def _hang_up(self) -> None:
-        """A client that is idle, or that reads no further, does not answer the end of TLS. It is not waited for."""
-        while True:
-            await anyio.sleep(GOODBYE)
-            for connection in list(self.server_state.connections):
-                if isinstance(connection, BoundedProtocol):
-                    connection.hang_up()
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
 
 
 async def _signalled(log: Logger, listening: Callable[[], None]) -> None:

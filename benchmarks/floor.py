@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from apiserver.config import Settings
-from apiserver.protocol import bounded
+from apiserver.config import Limits
+from apiserver.listening import http_config
 from benchmarks.parcels import MARK
 
 Message = MutableMapping[str, Any]
@@ -92,22 +92,7 @@ def main() -> None:
         parser.add_argument(name, type=Path, required=True)
     arguments = parser.parse_args()
     floor = Floor((arguments.answers / "one").read_bytes(), (arguments.answers / "many").read_bytes())
-    limits = Settings().limits
-    config = uvicorn.Config(
-        floor,
-        http=bounded(limits.header_bytes, limits.request_seconds),
-        ws="none",
-        lifespan="off",
-        log_config=None,
-        access_log=False,
-        server_header=False,
-        proxy_headers=False,
-        ssl_certfile=arguments.cert,
-        ssl_keyfile=arguments.key,
-        timeout_keep_alive=75,
-        timeout_graceful_shutdown=1,
-        backlog=2048,
-    )
+    config = http_config(floor, cert_file=arguments.cert, key_file=arguments.key, limits=Limits(), grace=1)
     with socket.create_server(("127.0.0.1", 0), backlog=2048) as listener:
         print(listener.getsockname()[1], flush=True)
         runner: Callable[[Any], object] = uvloop.run

@@ -71,7 +71,9 @@ def test_a_tampered_token_is_a_token_or_a_bad_request(at: int, by: int) -> None:
         assert "invalid continue token" in error.message
 
 
-@pytest.mark.parametrize("body", [b"", b"[]", b"{}", b'{"rv":-1,"after":"a"}', b'{"rv":"1","after":"a"}', b'{"rv":1,"after":"a","x":1}'])
+@pytest.mark.parametrize(
+    "body", [b"", b"[]", b"{}", b'{"rv":-1,"after":"a"}', b'{"rv":"1","after":"a"}', b'{"rv":1,"after":"a","x":1}']
+)
 async def test_a_token_that_says_nothing_is_a_bad_request(world: World, body: bytes) -> None:
     with pytest.raises(BadRequest, match="invalid continue token"):
         await listed(world, **{"continue": urlsafe_b64encode(body).decode() or "="})

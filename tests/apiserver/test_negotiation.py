@@ -47,7 +47,9 @@ def test_the_first_clause_that_can_be_met_is_met(accept: str, expected: Form) ->
     assert choose(accept) == expected
 
 
-@pytest.mark.parametrize("accept", ["text/html", "application/vnd.kubernetes.protobuf", "application/json;as=Table;v=v9;g=meta.k8s.io", ",", ";"])
+@pytest.mark.parametrize(
+    "accept", ["text/html", "application/vnd.kubernetes.protobuf", "application/json;as=Table;v=v9;g=meta.k8s.io", ",", ";"]
+)
 def test_what_cannot_be_met_is_refused_with_what_there_is(accept: str) -> None:
     with pytest.raises(NotAcceptable, match="only the following media types are accepted: application/json, application/yaml"):
         choose(accept)
@@ -107,13 +109,17 @@ def test_bodies_are_json_or_yaml(content_type: str, expected: str) -> None:
     assert body_media(content_type) == expected
 
 
-@pytest.mark.parametrize("content_type", [PROTOBUF, "text/plain", "application/merge-patch+json", "application/x-www-form-urlencoded"])
+@pytest.mark.parametrize(
+    "content_type", [PROTOBUF, "text/plain", "application/merge-patch+json", "application/x-www-form-urlencoded"]
+)
 def test_bodies_in_other_forms_are_refused(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType, match="unknown format - accepted media types include"):
         body_media(content_type)
 
 
-pieces = st.sampled_from([JSON, YAML, PROTOBUF, "*/*", ";", ",", "as=Table", "g=meta.k8s.io", "v=v1", "q=", "0.5", "nan", "inf", "=", '"', " "])
+pieces = st.sampled_from(
+    [JSON, YAML, PROTOBUF, "*/*", ";", ",", "as=Table", "g=meta.k8s.io", "v=v1", "q=", "0.5", "nan", "inf", "=", '"', " "]
+)
 
 
 @given(st.one_of(st.text(), st.lists(pieces, max_size=12).map("".join)), st.booleans(), st.booleans())

@@ -109,7 +109,11 @@ WRITES: list[tuple[str, str, list[tuple[str, str]]]] = [
     ("force=true", "PatchOptions", [("force", "Forbidden: may not be specified for non-apply patch")]),
     ("fieldManager=" + "m" * 129, "UpdateOptions", [("fieldManager", "Too long: may not be more than 128 bytes")]),
     ("fieldManager=" + "%C3%A9" * 65, "UpdateOptions", [("fieldManager", "Too long: may not be more than 128 bytes")]),
-    ("fieldManager=a%00", "UpdateOptions", [("fieldManager", 'Invalid value: "a\\u0000": should only contain printable characters')]),
+    (
+        "fieldManager=a%00",
+        "UpdateOptions",
+        [("fieldManager", 'Invalid value: "a\\u0000": should only contain printable characters')],
+    ),
     (
         "fieldValidation=strict",
         "UpdateOptions",

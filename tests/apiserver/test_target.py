@@ -127,10 +127,15 @@ def test_segments_come_out_as_they_were_before_they_were_encoded(parts: list[str
     assert segments(("/" + "/".join(quote(part, safe="") for part in parts)).encode()) == parts
 
 
-words = st.sampled_from(["watch", "namespaces", "shop", "widgets", "gadgets", "configmaps", "status", "scale", "finalize", "a", "v1"])
+words = st.sampled_from(
+    ["watch", "namespaces", "shop", "widgets", "gadgets", "configmaps", "status", "scale", "finalize", "a", "v1"]
+)
 
 
-@given(st.sampled_from([["api", "v1"], ["apis", "reference.example.com", "v1"], ["apis", "x", "y"]]), st.lists(words, min_size=1, max_size=7))
+@given(
+    st.sampled_from([["api", "v1"], ["apis", "reference.example.com", "v1"], ["apis", "x", "y"]]),
+    st.lists(words, min_size=1, max_size=7),
+)
 def test_any_path_is_resolved_or_not_found(begin: list[str], rest: list[str]) -> None:
     try:
         target = resolve(REGISTRY, begin + rest)

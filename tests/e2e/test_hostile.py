@@ -161,6 +161,24 @@ def test_no_path_and_no_method_leads_to_a_server_error(wire: Wire, method: str, 
     attack(wire, method, f"{path}{query}".encode(), body, MERGE if method == "PATCH" else JSON)
 
 
+def documented(wire: Wire) -> list[str]:
+    """Every path of discovery and of the OpenAPI documents, for the objects and namespaces that are there and for others."""
+    found = list(wire.ask("GET", "/").json()["paths"])
+    for document in wire.ask("GET", "/openapi/v3").json()["paths"].values():
+        found += wire.ask("GET", document["serverRelativeURL"]).json()["paths"]
+    filled = [path.replace("{namespace}", namespace).replace("{name}", "a") for path in found for namespace in ("default", "none")]
+    assert f"{WIDGETS}/a/scale" in filled
+    return sorted(set(filled))
+
+
+@pytest.mark.parametrize("method", sorted(set(METHODS)))
+def test_every_documented_path_answers_every_method_with_every_body(wire: Wire, method: str) -> None:
+    for path in documented(wire):
+        for body in (b"{}", b"[[", b'{"kind":1,"metadata":[]}', b"\xff"):
+            for headers in (JSON, MERGE):
+                attack(wire, method, f"{path}?dryRun=All", body, headers)
+
+
 @pytest.mark.parametrize(
     "path",
     [

@@ -114,5 +114,13 @@ def test_every_wrong_field_is_reported_at_once(api: httpx.Client) -> None:
 
 def test_kubectl_shows_the_columns_that_the_plugin_names(api: httpx.Client) -> None:
     table = api.get(PROBES, headers={"Accept": "application/json;as=Table;v=v1;g=meta.k8s.io"}).json()
-    assert [column["name"] for column in table["columnDefinitions"]] == ["Name", "URL", "READY", "CODE", "LATENCY", "CHECKED", "Age"]
+    assert [column["name"] for column in table["columnDefinitions"]] == [
+        "Name",
+        "URL",
+        "READY",
+        "CODE",
+        "LATENCY",
+        "CHECKED",
+        "Age",
+    ]
     assert json.dumps(table["rows"])
