@@ -27,7 +27,6 @@ BODIES = {
     "token": {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"},
 }
 """Subresources whose bodies are of another kind than their object."""
-SUBRESOURCE_VERBS = ("get", "patch", "update")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,14 +119,6 @@ def _served(registry: Registry, group: str, version: str) -> Iterator[tuple[Kind
     yield from sorted(found, key=lambda item: item[0].plural)
 
 
-def _subresources(kind: Kind) -> Iterator[tuple[str, tuple[str, ...]]]:
-    if kind.has_status:
-        yield "status", SUBRESOURCE_VERBS
-    if kind.scale is not None:
-        yield "scale", SUBRESOURCE_VERBS
-    yield from kind.extra_subresources.items()
-
-
 def _resources(kind: Kind, version: Version) -> Iterator[Document]:
     entry: Document = {
         "name": kind.plural,
@@ -142,7 +133,7 @@ def _resources(kind: Kind, version: Version) -> Iterator[Document]:
         entry["categories"] = list(kind.categories)
     entry["storageVersionHash"] = _storage_hash(kind)
     yield entry
-    for name, verbs in _subresources(kind):
+    for name, verbs in kind.subresources.items():
         body: Document = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}
         yield body | BODIES.get(name, {"kind": kind.name}) | {"verbs": list(verbs)}
 
@@ -192,6 +183,6 @@ def _aggregated_resource(kind: Kind, version: Version) -> Document:
             "responseKind": BODIES.get(name, response),
             "verbs": list(verbs),
         }
-        for name, verbs in _subresources(kind)
+        for name, verbs in kind.subresources.items()
     ]
     return entry | ({"subresources": subresources} if subresources else {})

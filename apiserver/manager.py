@@ -30,7 +30,7 @@ from apiserver import agreement, applying, deleting, intake, lists, patching, pr
 from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, list_options, text, write_options
-from apiserver.stored import document_of, in_version, is_deleting, put, unstored
+from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
 from registry import metadata as meta
@@ -46,7 +46,7 @@ from registry.errors import (
     ServiceUnavailable,
     TooLarge,
 )
-from registry.kinds import Kind, Registry
+from registry.kinds import Registry
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
@@ -153,7 +153,7 @@ class Manager:
             raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
         if not target.subresource:
             return
-        allowed = _subresource_verbs(kind, target.subresource)
+        allowed = kind.verbs_of(target.subresource)
         if allowed is None:
             raise refusals.not_found(target)
         if verb not in allowed:
@@ -180,7 +180,7 @@ class Manager:
         return Matcher(call.target.kind, call.target.version, call.target.namespace, labels, fields)
 
     def _record(self, target: Target) -> Record:
-        record = self.store.get(_key(target))
+        record = self.store.get(key_of(target))
         if record is None:
             raise refusals.not_found(target)
         return record
@@ -258,7 +258,7 @@ class Manager:
         taken = intake.read(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         agreement.check_address(target, taken.document)
-        if target.kind.strategy.create_on_update and not target.subresource and self.store.get(_key(target)) is None:
+        if target.kind.strategy.create_on_update and not target.subresource and self.store.get(key_of(target)) is None:
             return await self.create(replace(call, verb="create", warnings=call.warnings))
         return await self._rewrite(call, options, lambda _: taken)
 
@@ -282,7 +282,7 @@ class Manager:
         apply = applying.parse(call.body, call.target, call.query, format_time(self._now()))
         call.warnings += apply.warnings
         for _ in range(ATTEMPTS):
-            if call.target.subresource or self.store.get(_key(call.target)) is not None:
+            if call.target.subresource or self.store.get(key_of(call.target)) is not None:
                 return await self._rewrite(call, apply.options, apply.propose)
             create = replace(call, verb="create", body=apply.creation(), content_type="")
             self.authorize(create)
@@ -313,7 +313,7 @@ class Manager:
 
     async def _newest(self, target: Target, write: Callable[[Record], Awaitable[Answer]]) -> Answer:
         """Has a write decided on the newest state of its object; again, in its turn, when somebody else wrote in between."""
-        key = _key(target)
+        key = key_of(target)
         if not self._turns.busy(key):
             try:
                 return await write(self._record(target))
@@ -447,20 +447,3 @@ class Manager:
         if refused:
             raise refused[0]
         return Answer(page=page)
-
-
-# Small decisions
-
-
-def _key(target: Target) -> Key:
-    if not target.name:
-        raise BadRequest("name must be provided")
-    return Key(target.kind.resource, target.namespace or "", target.name)
-
-
-def _subresource_verbs(kind: Kind, subresource: str) -> tuple[str, ...] | None:
-    if subresource in kind.extra_subresources:
-        return kind.extra_subresources[subresource]
-    if (subresource == "status" and kind.has_status) or (subresource == "scale" and kind.scale is not None):
-        return ("get", "patch", "update")
-    return None

@@ -9,7 +9,9 @@ from typing import Any
 
 import msgspec
 
+from apiserver.target import Target
 from registry.documents import canonical
+from registry.errors import BadRequest
 from registry.kinds import Kind, Version
 from storage.store import Change, Key, Op, Put, Record
 
@@ -27,6 +29,13 @@ class _MaybeDeleting(msgspec.Struct):
 
 
 _read_deleting = msgspec.json.Decoder(_MaybeDeleting).decode
+
+
+def key_of(target: Target) -> Key:
+    """Where the store has the object that a path names. Raises BadRequest when it names none."""
+    if not target.name:
+        raise BadRequest("name must be provided")
+    return Key(target.kind.resource, target.namespace or "", target.name)
 
 
 def document_of(record: Record) -> Document:

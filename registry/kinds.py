@@ -26,6 +26,7 @@ from registry.schema import Schema
 Document = dict[str, Any]
 NameRule = Callable[[str], list[str]]
 
+SUBRESOURCE_VERBS = ("get", "patch", "update")
 EXTERNAL = "external"
 """The owner of a kind whose status is written by whoever is authorized, not by an actor of this server."""
 
@@ -180,6 +181,17 @@ class Kind:
     def group(self) -> str:
         """The group that the kind is stored under."""
         return self.storage.group
+
+    @property
+    def subresources(self) -> Mapping[str, tuple[str, ...]]:
+        """What the kind's objects have below their paths, each with its verbs."""
+        status = {"status": SUBRESOURCE_VERBS} if self.has_status else {}
+        scale = {"scale": SUBRESOURCE_VERBS} if self.scale is not None else {}
+        return {**status, **scale, **self.extra_subresources}
+
+    def verbs_of(self, subresource: str) -> tuple[str, ...] | None:
+        """The verbs of a subresource; None if there is none of that name."""
+        return self.subresources.get(subresource)
 
     @property
     def where(self) -> str:

@@ -102,8 +102,9 @@ class Wire:
 
     def send(self, data: bytes) -> None:
         """Sends bytes as they are. A server that has answered already, and left, may not want the rest."""
+        connection = self.socket
         with suppress(BrokenPipeError, ConnectionResetError, ssl.SSLEOFError):
-            self.socket.sendall(data)
+            connection.sendall(data)
 
     def reply(self, method: str = "GET") -> Reply:
         """The next answer."""
