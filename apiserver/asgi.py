@@ -265,6 +265,8 @@ class App:
     async def _run_stream(self, stream: watch.Stream, place: watch.Begin, receive: Receive) -> None:
         """Runs a stream beside a task that notices when the client goes away, or takes nothing."""
         self._streams.add(stream)
+        if self._ending:  # it began while the others were told to end
+            stream.leave()
         running = asyncio.current_task()
 
         async def listen() -> None:

@@ -97,9 +97,14 @@ class Feed:
         return self._windows.items()
 
     def subscribe(self, resource: str, listener: Listener) -> Callable[[], None]:
-        """Calls `listener` with the changes of a resource from now on, until the function that is returned is called."""
+        """Calls `listener` with the changes of a resource from now on, until the function that is returned is called.
+
+        When the watches have ended already, it is told so at once.
+        """
         listeners = self._listeners.setdefault(resource, [])
         listeners.append(listener)
+        if self.ended:
+            _call(listener, ())
 
         def unsubscribe() -> None:
             if listener in listeners:

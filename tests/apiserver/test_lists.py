@@ -14,11 +14,11 @@ from hypothesis import strategies as st
 from apiserver import lists
 from apiserver.forms import Page
 from apiserver.lists import Token, decode_token, encode_token
-from registry.errors import ApiError, BadRequest, ExpiredError, Timeout
+from registry.errors import BadRequest, ExpiredError, Timeout
 from storage.feed import Limits
 from storage.sql import Options
 from storage.store import Key, Record
-from tests.apiserver.world import CONFIGMAPS, NAMESPACES, World, opened
+from tests.apiserver.world import CONFIGMAPS, NAMESPACES, World, opened, refusal
 
 pytestmark = pytest.mark.anyio
 
@@ -52,23 +52,20 @@ def test_a_token_comes_back_as_it_went(rv: int, after: str, ns: str) -> None:
 
 @given(st.one_of(st.text(), st.binary().map(lambda raw: urlsafe_b64encode(raw).decode())))
 def test_any_other_text_is_a_token_or_a_bad_request(text: str) -> None:
-    try:
-        token = decode_token(text)
-    except ApiError as error:
+    error = refusal(lambda: decode_token(text))
+    if error is None:
+        assert decode_token(text).rv >= 0
+    else:
         assert error.code == 400
         assert error.message.startswith("invalid continue token: continue key is not valid: ")
-    else:
-        assert token.rv >= 0
 
 
 @given(st.integers(min_value=0, max_value=200), st.integers(min_value=1, max_value=255))
 def test_a_tampered_token_is_a_token_or_a_bad_request(at: int, by: int) -> None:
     raw = bytearray(encode_token(Token(17, "name", "shop")).encode())
     raw[at % len(raw)] ^= by
-    try:
-        decode_token(raw.decode("latin-1"))
-    except BadRequest as error:
-        assert "invalid continue token" in error.message
+    error = refusal(lambda: decode_token(raw.decode("latin-1")))
+    assert error is None or (error.code, error.message[:22]) == (400, "invalid continue token")
 
 
 @pytest.mark.parametrize(

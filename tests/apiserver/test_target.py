@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from apiserver.target import PageNotFound, Target, resolve, segments
 from registry.builtin import KINDS
-from registry.errors import ApiError, NotFound
+from registry.errors import NotFound
 from registry.plugin import build
+from tests.apiserver.world import refusal
 from tests.plugins.reference import plugin
 
 REGISTRY = build([plugin], KINDS)
@@ -137,11 +138,11 @@ words = st.sampled_from(
     st.lists(words, min_size=1, max_size=7),
 )
 def test_any_path_is_resolved_or_not_found(begin: list[str], rest: list[str]) -> None:
-    try:
-        target = resolve(REGISTRY, begin + rest)
-    except ApiError as error:
+    error = refusal(lambda: resolve(REGISTRY, begin + rest))
+    if error is not None:
         assert error.code == 404
     else:
+        target = resolve(REGISTRY, begin + rest)
         assert target.kind.namespaced or target.namespace is None
         assert target.name or not target.subresource
         assert not target.name or target.namespace or not target.kind.namespaced

@@ -17,7 +17,7 @@ from apiserver.serve import _authorizer, _chains
 from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
 from registry.builtin import KINDS
-from registry.errors import Cause
+from registry.errors import ApiError, Cause
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from registry.resource import Resource, Spec, Status
@@ -36,6 +36,7 @@ NAMESPACES = "/api/v1/namespaces"
 
 OWNER = authenticated(Identity("system:actor:polish"))
 SOMEBODY = authenticated(Identity("somebody"))
+PLAIN = Options()
 NOW = 1_700_000_000.0
 
 
@@ -63,6 +64,15 @@ class Orphan(Resource[LabelSpec, TrinketStatus]):
 
 Mutator = Callable[[Review[Trinket]], Any]
 Validator = Callable[[Review[Trinket]], Sequence[Cause] | None]
+
+
+def refusal(act: Callable[[], object]) -> ApiError | None:
+    """How something was refused; None if it was not. Anything else that is raised is raised."""
+    try:
+        act()
+    except ApiError as error:
+        return error
+    return None
 
 
 def trinkets(mutators: Sequence[Mutator] = (), validators: Sequence[Validator] = ()) -> Plugin:
@@ -150,7 +160,7 @@ class World:
 
 
 @asynccontextmanager
-async def opened(*plugins: Plugin, options: Options = Options(), seed: int = 0) -> AsyncIterator[World]:
+async def opened(*plugins: Plugin, options: Options = PLAIN, seed: int = 0) -> AsyncIterator[World]:
     """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
     registry = build(plugins or (reference, trinkets()), KINDS)
     log = Told()
