@@ -17,6 +17,7 @@ from itertools import islice
 from typing import Any
 
 import msgspec
+from anyio import to_thread
 
 from apiserver import intake, patching
 from apiserver.options import MANAGER_LIMIT, Query, WriteOptions, flag, write_options
@@ -94,6 +95,13 @@ def options_of(query: Query) -> tuple[WriteOptions, bool]:
     if not options.field_manager:
         raise Invalid("PatchOptions", "meta.k8s.io", "", [required("fieldManager", "is required for apply patch")])
     return options, flag(query, "force")
+
+
+async def received(body: bytes | Document, target: Target, query: Query, now: str) -> Apply:
+    """The same as `parse`; a long body is read in a thread, since it may be YAML."""
+    if isinstance(body, bytes) and len(body) > intake.LONG_YAML:
+        return await to_thread.run_sync(parse, body, target, query, now)
+    return parse(body, target, query, now)
 
 
 def parse(body: bytes | Document, target: Target, query: Query, now: str) -> Apply:

@@ -31,6 +31,7 @@ from registry.errors import (
     ExpiredError,
     InternalError,
     RequestTimeout,
+    ServerTimeout,
     ServiceUnavailable,
     TooLarge,
     Unauthorized,
@@ -49,6 +50,8 @@ TEXT = "text/plain; charset=utf-8"
 VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
 PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 """Paths that answer without a credential."""
+COMPLAIN_EVERY = 10.0
+"""Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
 
@@ -113,6 +116,7 @@ class App:
         self._streams: set[watch.Stream] = set()
         self._fanout = watch.Fanout()
         self._ending = False
+        self._complained_at = -COMPLAIN_EVERY
 
     @property
     def watchers(self) -> int:
@@ -291,6 +295,8 @@ class App:
     async def _refuse(self, exchange: Exchange, error: ApiError, send: Send) -> None:
         if exchange.sent:
             raise error
+        if isinstance(error, ServerTimeout):
+            self._complain(error)
         headers: Headers = [NO_CACHE, *answers.warning_headers(error.warnings)]
         headers += [(name.encode(), value.encode()) for name, value in error.headers]
         if isinstance(error, PageNotFound):
@@ -304,6 +310,13 @@ class App:
             headers.append((b"connection", b"close"))
         exchange.status = error.code
         await answers.whole(send, error.code, headers, body, exchange)
+
+    def _complain(self, error: ServerTimeout) -> None:
+        """Tells the log that the store does not take writes: once in a while, however many are refused."""
+        now = self._now()
+        if now - self._complained_at > COMPLAIN_EVERY:
+            self._complained_at = now
+            self._log.error("the store does not take writes", because=error.message)
 
     def _record(self, exchange: Exchange, seconds: float) -> None:
         identity = exchange.identity.username if exchange.identity else ""

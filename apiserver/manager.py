@@ -190,7 +190,7 @@ class Manager:
     async def create(self, call: Call) -> Answer:
         """A new object. Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted)."""
         target, options = call.target, write_options(call.query, "CreateOptions")
-        taken = intake.read(self.registry, target, call.body, call.content_type, options)
+        taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         document = taken.document
         agreement.check_namespace(target, document)
@@ -255,7 +255,7 @@ class Manager:
         if target.subresource == "scale":
             scale = intake.parse_body(call.body, call.content_type).document if isinstance(call.body, bytes) else call.body
             return await self._rescale(call, options, lambda current: scaling.checked(scale, current))
-        taken = intake.read(self.registry, target, call.body, call.content_type, options)
+        taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         agreement.check_address(target, taken.document)
         if target.kind.strategy.create_on_update and not target.subresource and self.store.get(key_of(target)) is None:
@@ -279,7 +279,7 @@ class Manager:
 
     async def _apply(self, call: Call) -> Answer:
         """Merges a configuration into an object and records who applied it; makes the object when it is not there."""
-        apply = applying.parse(call.body, call.target, call.query, format_time(self._now()))
+        apply = await applying.received(call.body, call.target, call.query, format_time(self._now()))
         call.warnings += apply.warnings
         for _ in range(ATTEMPTS):
             if call.target.subresource or self.store.get(key_of(call.target)) is not None:

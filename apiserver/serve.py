@@ -20,7 +20,7 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -217,13 +217,19 @@ class Server:
             await self._store.compact(time.time(), max_age=math.inf, max_count=0)
 
     async def run(self) -> None:
-        """Serves until a signal comes."""
+        """Serves until a signal comes. One that comes after it changes nothing: the end takes no longer than the grace anyway."""
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+            await self._serve(signals)
+
+    async def _serve(self, signals: AsyncIterator[signal.Signals]) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 for runner in self._runners:
                     actors.start_soon(self._supervise, runner)
-                await _signalled(self._log, self._announce)
+                self._announce()
+                number = await anext(signals)
+                self._log.info("stopping", signal=signal.Signals(number).name)
                 self._ready = False
                 await anyio.sleep(ANNOUNCE)
                 for runner in self._runners:
@@ -265,15 +271,6 @@ class Server:
                 self._log.error("an actor broke; it is started again", actor=runner.actor.name, pause=pause, exc_info=error)
             await anyio.sleep(pause)
             pause = min(pause * 2, 60.0)
-
-
-async def _signalled(log: Logger, listening: Callable[[], None]) -> None:
-    """Waits for a signal to stop. Calls `listening` as soon as one would be heard, and not end the process as it is."""
-    with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        listening()
-        async for number in signals:
-            log.info("stopping", signal=signal.Signals(number).name)
-            return
 
 
 def _authorizer(registry: Registry) -> OwnerAuthorizer:

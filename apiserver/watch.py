@@ -167,11 +167,12 @@ class Stream:
             return
         try:
             data = self._lines(cursor.take())
+            sent = not data or push(data)
         except Exception as error:
             self._broken = error
             self._woken.set()
             return
-        if data and not push(data):
+        if not sent:
             self._unsent = data
             self._woken.set()
         elif cursor.revision < self._store.revision:

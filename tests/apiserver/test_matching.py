@@ -29,8 +29,8 @@ def widget(labels: str = "{}", color: str = "red", namespace: str = "shop", name
     return Record(Key(f"widgets.{GROUP}", namespace, name), "u", 5, f"{GROUP}/v1", desired.encode(), status)
 
 
-def red(labels: str = "{}", **more: str) -> Record:
-    return widget(labels, '"red"', **more)
+def red(labels: str = "{}") -> Record:
+    return widget(labels, '"red"')
 
 
 @pytest.mark.parametrize(

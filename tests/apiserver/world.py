@@ -17,7 +17,7 @@ from apiserver.serve import _authorizer, _chains
 from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
 from registry.builtin import KINDS
-from registry.errors import ApiError, Cause
+from registry.errors import ApiError
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from registry.resource import Resource, Spec, Status
@@ -63,7 +63,7 @@ class Orphan(Resource[LabelSpec, TrinketStatus]):
 
 
 Mutator = Callable[[Review[Trinket]], Any]
-Validator = Callable[[Review[Trinket]], Sequence[Cause] | None]
+Validator = Callable[[Review[Trinket]], Any]
 
 
 def refusal(act: Callable[[], object]) -> ApiError | None:

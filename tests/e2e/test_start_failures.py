@@ -246,6 +246,8 @@ def test_a_disk_that_fills_up_refuses_writes_clearly_acknowledges_none_that_is_l
         assert (reply.status, status["kind"], status["status"]) == (500, "Status", "Failure")
         assert "disk" in status["message"]
     assert sorted(names(wire)) == sorted(stored), "reads go on, and show what was acknowledged"
+    complaints = server.log.count("the store does not take writes")
+    assert 0 < complaints < len(refused), "the log says it, and not for every write"
     assert wire.ask("GET", "/livez").status == 200
     assert wire.ask("PATCH", f"{WIDGETS}/w0?dryRun=All", b"{}", {"content-type": "application/merge-patch+json"}).status == 200
 
