@@ -137,7 +137,7 @@ async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], 
         await server.bootstrap()
         gc.collect()
         gc.freeze()  # what is loaded stays: it need not be looked at again and again
-        gc.set_threshold(20_000, 20, 50)
+        gc.set_threshold(100_000, 20, 50)
         await server.run()
     logs.logger.info("stopped")
     return 0

@@ -104,6 +104,8 @@ def dedup_owners(metadata: Metadata) -> tuple[Metadata, tuple[str, ...]]:
 
 def finalizer_warnings(new: Metadata, old: Metadata | None = None) -> tuple[str, ...]:
     """A warning for every finalizer without a domain that was not there before. For writes that succeed."""
+    if "finalizers" not in new:
+        return ()
     known = {*STANDARD_FINALIZERS, *(old or {}).get("finalizers", ())}
     bare = [name for name in new.get("finalizers", ()) if "/" not in name and name not in known]
     return tuple(
@@ -165,10 +167,14 @@ def _check_names(metadata: Metadata, namespaced: bool, name_rule: NameRule, fiel
 def _check_contents(metadata: Metadata, field: str) -> Iterator[Cause]:
     if metadata.get("generation", 0) < 0:
         yield invalid(f"{field}.generation", metadata["generation"], "must be greater than or equal to 0")
-    yield from check_labels(metadata.get("labels", {}), f"{field}.labels")
-    yield from _check_annotations(metadata.get("annotations", {}), f"{field}.annotations")
-    yield from _check_owners(metadata.get("ownerReferences", []), f"{field}.ownerReferences")
-    yield from _check_finalizers(metadata.get("finalizers", []), f"{field}.finalizers")
+    if "labels" in metadata:
+        yield from check_labels(metadata["labels"], f"{field}.labels")
+    if "annotations" in metadata:
+        yield from _check_annotations(metadata["annotations"], f"{field}.annotations")
+    if "ownerReferences" in metadata:
+        yield from _check_owners(metadata["ownerReferences"], f"{field}.ownerReferences")
+    if "finalizers" in metadata:
+        yield from _check_finalizers(metadata["finalizers"], f"{field}.finalizers")
 
 
 def _check_annotations(annotations: Mapping[str, str], field: str) -> Iterator[Cause]:

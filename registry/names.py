@@ -52,6 +52,8 @@ class Stability(enum.StrEnum):
 
 def dns1123_label(name: str) -> list[str]:
     """RFC 1123 label, at most 63: lower-case letters, digits and dashes, no dash at either end (namespaces)."""
+    if len(name) <= 63 and _IS_LABEL(name):
+        return []
     problems = _too_long(name, 63, "characters")
     if _IS_LABEL(name):
         return problems
@@ -63,6 +65,8 @@ def dns1123_label(name: str) -> list[str]:
 
 def dns1123_subdomain(name: str) -> list[str]:
     """RFC 1123 subdomain, at most 253: labels joined by dots. The rule for names of objects unless a kind says otherwise."""
+    if len(name) <= 253 and _IS_SUBDOMAIN(name):
+        return []
     problems = _too_long(name, 253, "characters")
     if _IS_SUBDOMAIN(name):
         return problems

@@ -70,8 +70,8 @@ def test_every_table_has_an_age() -> None:
     columns = only(declared(columns=[Column("Size", ".spec.size")])).storage.columns
     assert [column.name for column in columns] == ["Size", "Age"]
     assert columns[0].description == "Custom resource definition column (in JSONPath format): .spec.size"
-    born = Column("Born", ".metadata.creationTimestamp", "date")
-    assert [column.name for column in only(declared(columns=[born])).storage.columns] == ["Born"]
+    own = Column("Age", ".spec.age", "integer")
+    assert [column.path for column in only(declared(columns=[own])).storage.columns] == [".spec.age"]
     assert [column.name for column in only(declared()).storage.columns] == ["Age"]
 
 
