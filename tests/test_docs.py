@@ -205,7 +205,7 @@ def test_the_examples_of_a_page_do_what_it_says(page: Path, site: str, tmp_path:
     used = {tool for tool in ("kubectl", "curl", "jq") for block in blocks(page) if re.search(rf"\b{tool} ", block.text)}
     missing = sorted(tool for tool in used if not shutil.which(tool))
     if missing:
-        pytest.skip(f"not on the PATH: {', '.join(missing)}")
+        pytest.fail(f"the page needs what is not on the PATH: {', '.join(missing)}")
     names = {"https://example.com/": site, "/var/lib/skep": str(tmp_path / "data")}
     if "postgresql://skep:PASSWORD@db.example/skep" in page.read_text():
         server: Postgres = request.getfixturevalue("postgres")

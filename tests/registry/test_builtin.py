@@ -134,7 +134,11 @@ def test_binary_data_of_an_immutable_config_map_stays_too() -> None:
         ({}, {"type": "x"}, {"type": "x"}),
         ({"data": {}}, None, {"type": "Opaque"}),
         ({"stringData": {"k": "é"}}, None, {"type": "Opaque", "data": {"k": "w6k="}}),
-        ({"stringData": {"k": "x"}, "data": {"k": "eQ==", "l": "eQ=="}}, None, {"type": "Opaque", "data": {"k": "eA==", "l": "eQ=="}}),
+        (
+            {"stringData": {"k": "x"}, "data": {"k": "eQ==", "l": "eQ=="}},
+            None,
+            {"type": "Opaque", "data": {"k": "eA==", "l": "eQ=="}},
+        ),
         ({"stringData": {}}, None, {"type": "Opaque"}),
         ({"stringData": None}, None, {"type": "Opaque"}),
     ],
@@ -175,7 +179,10 @@ def test_a_secret_has_a_size_that_can_be_kept() -> None:
 
 
 def test_empty_maps_and_lists_are_not_stored() -> None:
-    assert prepared(CONFIG_MAP, {"data": {}, "binaryData": {}, "immutable": False}) == {"metadata": {"name": "a"}, "immutable": False}
+    assert prepared(CONFIG_MAP, {"data": {}, "binaryData": {}, "immutable": False}) == {
+        "metadata": {"name": "a"},
+        "immutable": False,
+    }
     assert prepared(SERVICE_ACCOUNT, {"secrets": [], "imagePullSecrets": []}) == {"metadata": {"name": "a"}}
     assert prepared(SERVICE_ACCOUNT, {"secrets": [{"name": "s"}]})["secrets"] == [{"name": "s"}]
 
@@ -194,13 +201,20 @@ def test_a_new_namespace_is_active_and_carries_its_name_and_its_finalizer() -> N
 
 def test_the_name_label_of_a_namespace_cannot_be_taken_off_nor_its_finalizers_changed() -> None:
     old = prepared(NAMESPACE, {})
-    sent = {"metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "b", "c": "d"}}, "spec": {}, "status": old["status"]}
+    sent = {
+        "metadata": {"name": "a", "labels": {"kubernetes.io/metadata.name": "b", "c": "d"}},
+        "spec": {},
+        "status": old["status"],
+    }
     new = NAMESPACE.strategy.prepare(sent, old)
     assert new["metadata"]["labels"] == {"kubernetes.io/metadata.name": "a", "c": "d"}
     assert new["spec"] == {"finalizers": ["kubernetes"]}
 
 
-@pytest.mark.parametrize(("name", "good"), [("a", True), ("a-b-1", True), ("a.b", False), ("A", False), ("-a", False), ("a" * 63, True), ("a" * 64, False)])
+@pytest.mark.parametrize(
+    ("name", "good"),
+    [("a", True), ("a-b-1", True), ("a.b", False), ("A", False), ("-a", False), ("a" * 63, True), ("a" * 64, False)],
+)
 def test_the_name_of_a_namespace_is_a_dns_label(name: str, good: bool) -> None:
     assert (not NAMESPACE.strategy.name_rule(name)) is good
 

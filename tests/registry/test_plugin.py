@@ -168,11 +168,17 @@ def test_an_option_that_actors_do_not_have_is_told_with_its_line() -> None:
 WRONG: list[tuple[dict[str, Any], str]] = [
     ({"columns": [Column("A", "spec.a")]}, "a path starts with '.' or '['"),
     ({"columns": [Column("A", "{.spec[")]}, "is missing at position 7"),
-    ({"columns": [Column("A", ".spec.a", "text")]}, "column 'A' is of the type 'text'; there are integer, number, string, boolean, date"),
+    (
+        {"columns": [Column("A", ".spec.a", "text")]},
+        "column 'A' is of the type 'text'; there are integer, number, string, boolean, date",
+    ),
     ({"selectable": [".spec.items[*].a"]}, "selectable path '.spec.items[*].a' is not a path of names alone"),
     ({"selectable": [".spec["]}, "at position 6"),
     ({"scale": Scale(".spec.items[0]", ".status.replicas")}, "scale path spec='.spec.items[0]' is not a path of names below .spec"),
-    ({"scale": Scale(".status.replicas", ".status.replicas")}, "scale path spec='.status.replicas' is not a path of names below .spec"),
+    (
+        {"scale": Scale(".status.replicas", ".status.replicas")},
+        "scale path spec='.status.replicas' is not a path of names below .spec",
+    ),
     ({"scale": Scale(".spec.replicas", ".spec.replicas")}, "is not a path of names below .status"),
     ({"scale": Scale(".spec", ".status.replicas")}, "scale path spec='.spec' is not"),
     ({"scale": Scale(".spec.replicas", ".status.replicas", ".metadata.x")}, "is not a path of names below .spec or .status"),
