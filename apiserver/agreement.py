@@ -28,8 +28,9 @@ def check_address(target: Target, document: Document) -> None:
 
 
 def check_current(target: Target, document: Document, record: Record, *, replaces: bool) -> None:
-    """The resourceVersion of a body, and the uid of one that replaces, are preconditions.
+    """The resourceVersion of a body is a precondition, and so is the uid of one that replaces or that is for the status alone.
 
+    A patch of the rest that names another uid would change it, and is refused as such (`registry.metadata.validate_update`).
     Raises ConflictError, Invalid, BadRequest.
     """
     sent = document["metadata"].get("resourceVersion")
@@ -41,7 +42,8 @@ def check_current(target: Target, document: Document, record: Record, *, replace
     elif sent != str(record.revision):
         raise refusals.modified(target)
     uid = document["metadata"].get("uid")
-    if replaces and uid and uid != record.uid:
+    precondition = replaces or (target.subresource == "status" and not target.kind.strategy.builtin)
+    if precondition and uid and uid != record.uid:
         raise refusals.other_uid(target, uid, record)
 
 

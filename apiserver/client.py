@@ -15,13 +15,14 @@ from actors.cache import Listing
 from actors.client import Op, Preconditions
 from actors.door import Page, Query
 from admission.identity import Identity
+from apiserver import refusals
 from apiserver.manager import Answer, Call, Manager
 from apiserver.options import ListOptions
 from apiserver.patching import MERGE_PATCH
 from apiserver.stored import in_version, seen_as
 from apiserver.target import Target
 from registry.declarations import Place
-from registry.errors import ExpiredError, InternalError
+from registry.errors import ExpiredError, InternalError, Invalid
 from registry.kinds import Version
 from storage.store import Change, Closed, Expired, Record, Unavailable
 from storage.store import Op as StoreOp
@@ -66,7 +67,12 @@ class ManagerDoor:
     async def patch(self, model: type, place: Place, merge: Document, subresource: str) -> Document:
         """Changes the object, or its status, by a merge patch."""
         target = self._target(model, place.namespace, place.name, subresource)
-        return _document(target, await self._handle("patch", target, merge, content_type=MERGE_PATCH))
+        try:
+            return _document(target, await self._handle("patch", target, merge, content_type=MERGE_PATCH))
+        except Invalid as error:
+            if any(cause.field == "metadata.uid" for cause in error.causes):
+                raise refusals.modified(target) from error  # for an actor its uid is a precondition
+            raise
 
     async def delete(self, model: type, place: Place, preconditions: Preconditions) -> Document | None:
         """Deletes; the object, if it stays until its finalizers are done."""

@@ -85,6 +85,8 @@ class BoundedProtocol(HttpToolsProtocol):
 
     _in_head = True  # between the begin of a request and the end of its headers
     _head_size = 0  # bytes that came since the begin of the request
+    _between = 0  # bytes that came since the last piece of a body: trailers, and what chunks say of themselves
+    _refused = False  # what comes now belongs to nothing
     _head_timer: asyncio.TimerHandle | None = None  # runs while a head is awaited
 
     def connection_made(self, transport: Any) -> None:
@@ -100,8 +102,13 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         """Counts what comes before the end of a head, and reads it."""
+        if self._refused:
+            return
         if not self._in_head:
+            self._between += len(data)
             super().data_received(data)
+            if self._between > self.limit and not self._in_head:
+                self._too_large()
             return
         self._head_size += len(data)
         super().data_received(data)
@@ -114,13 +121,12 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_headers_complete(self) -> None:
         """A head is complete; it may be over the limit although it came in one piece."""
-        self._in_head = False
+        if self._refused:
+            return
+        self._in_head, self._between = False, 0
         if self._head_timer is not None:
             self._head_done()
-        if (
-            self._head_size > self.limit
-            and len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers) > self.limit
-        ):
+        if self._head_size > self.limit and self._size_of_head() > self.limit:
             self._too_large()
             return
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
@@ -128,13 +134,14 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         """A piece of the body, unless the request was refused."""
-        if self.cycle is not None:
+        self._between = 0
+        if not self._refused:
             super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is complete: what comes now is the next head."""
         self._in_head, self._head_size = True, 0
-        if self.cycle is not None:
+        if not self._refused:
             self.scope[COMPLETE] = True  # type: ignore[literal-required]
             super().on_message_complete()
 
@@ -189,8 +196,14 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(431, "RequestHeaderFieldsTooLarge", f"the request line and headers have more than {self.limit} bytes")
 
     def _refuse(self, code: int, reason: str, message: str) -> None:
-        """Answers for the application, and closes."""
+        """Answers for the application, and closes. While an earlier request is unanswered, this would be taken for its answer: then
+        it only closes.
+        """
+        self._refused = True
         if self.transport.is_closing():
+            return
+        if self.cycle is not None and not self.cycle.response_complete and (self._in_head or self.cycle.scope is not self.scope):
+            self.transport.close()
             return
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
         body = msgspec.json.encode(status | {"reason": reason, "code": code})

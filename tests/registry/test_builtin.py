@@ -9,8 +9,8 @@ import pytest
 
 from registry.builtin import CONFIG_MAP, EVENT, KINDS, LEASE, NAMESPACE, SECRET, SERVICE_ACCOUNT
 from registry.builtin import event as events
-from registry.builtin.common import since
 from registry.kinds import EXTERNAL, Kind, Registry
+from registry.times import since
 
 Document = dict[str, Any]
 NOW = 1_700_000_000.0

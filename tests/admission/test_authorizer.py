@@ -1,0 +1,64 @@
+"""The status rule: who writes a status, and what whoever may not is told."""
+
+from __future__ import annotations
+
+import pytest
+
+from admission.authorizer import OwnerAuthorizer
+from admission.identity import ADMIN, Identity, authenticated
+from admission.review import Attributes
+from registry.kinds import EXTERNAL
+
+OWNER = authenticated(Identity("system:actor:one"))
+OTHER = authenticated(Identity("system:actor:two"))
+AUTHORIZER = OwnerAuthorizer({"owned": "system:actor:one", "free": EXTERNAL, "nobodys": ""})
+VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
+
+
+def asked(who: Identity, verb: str, resource: str, subresource: str = "") -> str | None:
+    return AUTHORIZER.authorize(Attributes(who, verb, resource, subresource, "shop", "a"))
+
+
+@pytest.mark.parametrize("verb", ["update", "patch"])
+def test_a_status_is_written_by_its_owner_alone(verb: str) -> None:
+    assert asked(OWNER, verb, "owned", "status") is None
+    for who in (ADMIN, OTHER):
+        assert asked(who, verb, "owned", "status") == "the status of owned is written by its owner alone, system:actor:one"
+
+
+@pytest.mark.parametrize("who", [ADMIN, OWNER, OTHER], ids=lambda who: who.username)
+def test_an_external_status_is_written_by_whoever_may_write(who: Identity) -> None:
+    assert asked(who, "patch", "free", "status") is None
+    assert asked(who, "patch", "nobody_knows_it", "status") is None
+
+
+@pytest.mark.parametrize("who", [ADMIN, OWNER], ids=lambda who: who.username)
+def test_a_status_that_no_actor_owns_is_written_by_nobody(who: Identity) -> None:
+    assert (
+        asked(who, "update", "nobodys", "status") == "no actor owns nobodys: declare one, or declare the kind with owner='external'"
+    )
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_everything_else_is_open_to_whoever_is_authenticated(verb: str) -> None:
+    for resource in ("owned", "free", "nobodys"):
+        for subresource in ("", "scale", "finalize"):
+            assert asked(OTHER, verb, resource, subresource) is None
+    assert asked(OTHER, "get", "owned", "status") is None
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_whoever_is_not_authenticated_may_do_nothing(verb: str) -> None:
+    for who in (
+        Identity("system:anonymous", groups=("system:unauthenticated",)),
+        Identity("system:actor:one"),
+        Identity("admin", groups=("system:masters",)),
+    ):
+        assert asked(who, verb, "free") == "only those who are authenticated may do anything"
+
+
+def test_what_is_declared_later_changes_nothing() -> None:
+    owners = {"owned": "system:actor:one"}
+    authorizer = OwnerAuthorizer(owners)
+    owners["owned"] = "system:actor:two"
+    assert authorizer.authorize(Attributes(OTHER, "patch", "owned", "status")) is not None
