@@ -178,6 +178,12 @@ class BoundedProtocol(HttpToolsProtocol):
     def _size_of_head(self) -> int:
         return len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
 
+    def _awaits_answer(self) -> bool:
+        """Whether the next answer that is sent would be that to the request which is being read."""
+        if not self._in_head and self.cycle is not None and self.cycle.scope is self.scope:
+            return not self.cycle.response_started
+        return self.cycle is None or self.cycle.response_complete
+
     def _await_head(self) -> None:
         self._head_timer = self.loop.call_later(self.seconds, self._too_slow)
 
@@ -196,13 +202,11 @@ class BoundedProtocol(HttpToolsProtocol):
         self._refuse(431, "RequestHeaderFieldsTooLarge", f"the request line and headers have more than {self.limit} bytes")
 
     def _refuse(self, code: int, reason: str, message: str) -> None:
-        """Answers for the application, and closes. While an earlier request is unanswered, this would be taken for its answer: then
-        it only closes.
-        """
+        """Answers for the application, and closes. It only closes where that would be taken for the answer to another request."""
         self._refused = True
         if self.transport.is_closing():
             return
-        if self.cycle is not None and not self.cycle.response_complete and (self._in_head or self.cycle.scope is not self.scope):
+        if not self._awaits_answer():
             self.transport.close()
             return
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
