@@ -85,6 +85,7 @@ async def test_a_thousand_clients_at_once_are_all_served_and_nobody_hears_of_loc
         status, body = await exchange(reader, writer, request(place, "GET", f"{WIDGETS}/{own}"))
         assert status == 200, body
         writer.close()
+        await writer.wait_closed()
         return codes
 
     async with asyncio.TaskGroup() as tasks:
