@@ -30,13 +30,15 @@ Push = Callable[[bytes], bool]
 class Joined:
     """A transport that holds the head of an answer back until the first piece of its body, so that both go out as one TLS record.
 
-    Everything else is the transport's.
+    When it is told to close, `ending` decides when it does: see `end`. Everything else is the transport's.
     """
 
-    __slots__ = ("_held", "_transport")
+    __slots__ = ("_closing", "_ending", "_held", "_transport")
 
-    def __init__(self, transport: asyncio.Transport) -> None:
+    def __init__(self, transport: asyncio.Transport, ending: Callable[[], None]) -> None:
         self._transport = transport
+        self._ending = ending
+        self._closing = False
         self._held = b""
 
     def __getattr__(self, name: str) -> Any:
@@ -69,11 +71,20 @@ class Joined:
 
     def is_closing(self) -> bool:
         """Whether the connection is about to end."""
-        return self._transport.is_closing()
+        return self._closing or self._transport.is_closing()
 
     def close(self) -> None:
-        """Sends what is held, and ends the connection."""
+        """Sends what is held, and lets the connection end; asked again, ends it."""
         self.flush()
+        if self._closing:
+            self._transport.close()
+        else:
+            self._closing = True
+            self._ending()
+
+    def end(self) -> None:
+        """Ends the connection now."""
+        self._closing = True
         self._transport.close()
 
 
@@ -87,17 +98,18 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_size = 0  # bytes that came since the begin of the request
     _between = 0  # bytes that came since the last piece of a body: trailers, and what chunks say of themselves
     _refused = False  # what comes now belongs to nothing
-    _head_timer: asyncio.TimerHandle | None = None  # runs while a head is awaited
+    _timer: asyncio.TimerHandle | None = None  # runs while a head is awaited, or the end of a client that goes on sending
 
     def connection_made(self, transport: Any) -> None:
         """A client is there, and has to say something soon."""
         super().connection_made(transport)
-        self.transport = self._joined = Joined(transport)  # type: ignore[assignment]
+        self.transport = self._joined = Joined(transport, self._end)  # type: ignore[assignment]
         self._await_head()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """The client is gone."""
         self._head_done()
+        self._joined.end()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
@@ -116,7 +128,7 @@ class BoundedProtocol(HttpToolsProtocol):
             return
         if self._head_size > self.limit:
             self._too_large()
-        elif self._head_timer is None:  # nearly every head comes in one piece, and needs no timer
+        elif self._timer is None:  # nearly every head comes in one piece, and needs no timer
             self._await_head()
 
     def on_headers_complete(self) -> None:
@@ -124,7 +136,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._refused:
             return
         self._in_head, self._between = False, 0
-        if self._head_timer is not None:
+        if self._timer is not None:
             self._head_done()
         if self._head_size > self.limit and self._size_of_head() > self.limit:
             self._too_large()
@@ -185,18 +197,27 @@ class BoundedProtocol(HttpToolsProtocol):
         return self.cycle is None or self.cycle.response_complete
 
     def _await_head(self) -> None:
-        self._head_timer = self.loop.call_later(self.seconds, self._too_slow)
+        self._timer = self.loop.call_later(self.seconds, self._joined.end)
 
     def _head_done(self) -> None:
         self._in_head = False
-        if self._head_timer is not None:
-            self._head_timer.cancel()
-            self._head_timer = None
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
-    def _too_slow(self) -> None:
-        self._head_timer = None
-        if self.transport is not None:
-            self.transport.close()
+    def _end(self) -> None:
+        """Ends the connection of a client that has sent its request; that of another when it is gone, or `seconds` are over.
+
+        Bytes that reach a socket after its end make the client's system forget what the client has not read yet, and that is the
+        answer (RFC 9112, section 9.6). So who sends a body that is refused may go on for a while, and nobody listens.
+        """
+        if self._in_head and not self._head_size:
+            self._joined.end()
+            return
+        self._refused = True
+        self._head_done()
+        self._timer = self.loop.call_later(self.seconds, self._joined.end)
+        self.flow.resume_reading()
 
     def _too_large(self) -> None:
         self._refuse(431, "RequestHeaderFieldsTooLarge", f"the request line and headers have more than {self.limit} bytes")
@@ -207,7 +228,7 @@ class BoundedProtocol(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         if not self._awaits_answer():
-            self.transport.close()
+            self._joined.end()
             return
         status = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message}
         body = msgspec.json.encode(status | {"reason": reason, "code": code})

@@ -25,8 +25,14 @@ Send = Callable[[dict[str, Any]], Awaitable[None]]
 Receive = Callable[[], Awaitable[dict[str, Any]]]
 
 
+REFUSED = [(b"content-length", b"2"), (b"connection", b"close")]
+
+
 class App:
-    """Answers with what it was sent: method, path, number of headers, body. `/hold` waits for its gate before it answers."""
+    """Answers with what it was sent: method, path, number of headers, body.
+
+    `/hold` waits for its gate before it answers; `/refuse` reads no body, and closes.
+    """
 
     def __init__(self) -> None:
         self.gate = asyncio.Event()
@@ -37,6 +43,10 @@ class App:
         self.complete.append(COMPLETE in scope)
         if scope["path"] == "/stream":
             await self.stream(scope, send)
+            return
+        if scope["path"] == "/refuse":
+            await send({"type": "http.response.start", "status": 413, "headers": REFUSED})
+            await send({"type": "http.response.body", "body": b"no"})
             return
         body = b""
         if scope["path"] != "/unread":
@@ -76,6 +86,8 @@ async def connected(app: App, *, seconds: float = 30.0) -> AsyncIterator[ByteStr
         async with await anyio.connect_tcp("127.0.0.1", port) as stream:
             yield stream
             app.gate.set()
+        while state.connections:
+            await anyio.lowlevel.checkpoint()
 
 
 async def answers(stream: ByteStream, count: int) -> list[bytes]:
@@ -102,6 +114,16 @@ async def everything(stream: ByteStream) -> bytes:
             found += await stream.receive()
     except (anyio.EndOfStream, anyio.BrokenResourceError):
         return found
+
+
+async def refusal(stream: ByteStream) -> bytes:
+    """The answer to what is refused. The connection does not end with it while the rest of the request is to come."""
+    found = b""
+    while True:
+        head, separator, body = found.partition(b"\r\n\r\n")
+        if separator and len(body) >= int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0]):
+            return found
+        found += await stream.receive()
 
 
 async def send_all(stream: ByteStream, pieces: Iterable[bytes]) -> None:
@@ -142,7 +164,7 @@ async def test_a_head_over_the_limit_is_refused_in_one_piece_and_in_many(what: s
     app = App()
     async with connected(app) as stream, anyio.create_task_group() as tasks:
         tasks.start_soon(send_all, stream, [filler[n : n + size] for n in range(0, len(filler), size)])
-        refused = status(await everything(stream))
+        refused = status(await refusal(stream))
         tasks.cancel_scope.cancel()
     assert refused["line"] == b"HTTP/1.1 431 Request Header Fields Too Large"
     assert (refused["kind"], refused["code"], refused["reason"]) == ("Status", 431, "RequestHeaderFieldsTooLarge")
@@ -152,7 +174,7 @@ async def test_a_head_over_the_limit_is_refused_in_one_piece_and_in_many(what: s
 async def test_a_head_that_never_ends_is_refused_at_the_limit() -> None:
     async with connected(App()) as stream, anyio.create_task_group() as tasks:
         tasks.start_soon(send_all, stream, [b"GET / HTTP/1.1\r\nx: ", *([b"a" * 100] * 1_000)])
-        assert status(await everything(stream))["code"] == 431
+        assert status(await refusal(stream))["code"] == 431
         tasks.cancel_scope.cancel()
 
 
@@ -207,7 +229,7 @@ async def test_the_time_for_a_head_is_over_when_it_has_come() -> None:
 async def test_what_is_no_http_is_refused_as_a_status(garbage: bytes) -> None:
     async with connected(App()) as stream:
         await stream.send(garbage)
-        refused = status(await everything(stream))
+        refused = status(await refusal(stream))
     assert (refused["code"], refused["reason"], refused["kind"]) == (400, "BadRequest", "Status")
 
 
@@ -245,8 +267,46 @@ async def test_nothing_that_follows_a_refusal_is_carried_out() -> None:
         await stream.send(request("GET", "/first"))
         assert await answers(stream, 1) == [b"GET /first "]
         await stream.send(request("POST", "/", b"second", f"x: {'a' * LIMIT}") + request("POST", "/", b"third"))
-        assert status(await everything(stream))["code"] == 431
+        assert status(await refusal(stream))["code"] == 431
     assert [path for _, path, _ in app.seen] == ["/first"]
+
+
+BIG = 4 * 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("begin", "rest"),
+    [
+        (f"POST /refuse HTTP/1.1\r\nhost: here\r\ncontent-length: {BIG}\r\n\r\n", b"b" * BIG),
+        ("GET / HTTP/1.1\r\nno header\r\n", b"x: y\r\n" * (BIG // 6)),
+        (f"GET / HTTP/1.1\r\nx: {'a' * LIMIT}", b"a" * BIG),
+    ],
+    ids=["body", "no HTTP", "head"],
+)
+async def test_who_sends_on_before_it_reads_still_gets_the_answer(begin: str, rest: bytes) -> None:
+    # RFC 9112, section 9.6: bytes that reach a closed socket make the client's system forget what it has not read yet.
+    async with connected(App()) as stream:
+        await stream.send(begin.encode())
+        await stream.send(rest)
+        assert b"connection: close" in await refusal(stream)
+
+
+async def test_who_never_stops_sending_is_not_heard_for_ever() -> None:
+    async with connected(App(), seconds=0.2) as stream, anyio.create_task_group() as tasks:
+        tasks.start_soon(send_all, stream, [f"POST /refuse HTTP/1.1\r\ncontent-length: {BIG}\r\n\r\n".encode(), *[b"b"] * BIG])
+        assert b"connection: close" in await everything(stream)
+        tasks.cancel_scope.cancel()
+
+
+async def test_what_follows_a_refused_body_is_not_carried_out() -> None:
+    app = App()
+    async with connected(app) as stream:
+        await stream.send(b"POST /refuse HTTP/1.1\r\ncontent-length: 4\r\n\r\nbo")
+        answer = await stream.receive()
+        await stream.send(b"dy" + request("POST", "/second"))
+        await stream.send_eof()
+        assert (answer + await everything(stream)).count(b"HTTP/1.1") == 1
+    assert app.seen == []
 
 
 async def test_head_is_answered_by_a_head_alone() -> None:
@@ -301,7 +361,7 @@ async def test_trailers_are_bounded_like_heads(endless: bytes) -> None:
     begin = CHUNKED + b"4\r\nbody\r\n0\r\n" + (b"" if b":" in endless else b"x: ")
     async with connected(app) as stream, anyio.create_task_group() as tasks:
         tasks.start_soon(send_all, stream, [begin, *([endless] * 1_000)])
-        assert status(await everything(stream))["code"] == 431
+        assert status(await refusal(stream))["code"] == 431
         tasks.cancel_scope.cancel()
 
 
@@ -317,7 +377,7 @@ async def test_trailers_of_a_request_that_is_answered_already_are_bounded_too() 
 async def test_a_chunk_that_cannot_be_read_is_refused(chunk: bytes) -> None:
     async with connected(App()) as stream:
         await stream.send(CHUNKED + chunk)
-        assert status(await everything(stream))["code"] == 400
+        assert status(await refusal(stream))["code"] == 400
 
 
 async def test_the_application_knows_whether_a_body_is_here_already() -> None:
@@ -383,7 +443,7 @@ data = st.one_of(
 @given(st.lists(st.one_of(data, st.just("flush"))), st.booleans())
 def test_whatever_is_written_goes_out_whole_and_in_order(steps: list[bytes | str], flushed: bool) -> None:
     transport = Transport()
-    joined = Joined(transport)  # type: ignore[arg-type]
+    joined = Joined(transport, lambda: None)  # type: ignore[arg-type]
     expected = b""
     for step in steps:
         if isinstance(step, bytes):
@@ -400,11 +460,14 @@ def test_whatever_is_written_goes_out_whole_and_in_order(steps: list[bytes | str
     joined.close()
     assert transport.written == expected
     assert joined.is_closing()
+    assert not transport.closed, "when it ends is for others to decide"
+    joined.close()
+    assert transport.closed
 
 
 def test_a_head_goes_out_with_the_first_piece_of_its_body() -> None:
     transport = Transport()
-    joined = Joined(transport)  # type: ignore[arg-type]
+    joined = Joined(transport, lambda: None)  # type: ignore[arg-type]
     joined.write(HEAD)
     assert (transport.writes, joined.holds) == (0, True)
     joined.write(b"body")
