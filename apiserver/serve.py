@@ -26,7 +26,6 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as distribution_version
 from pathlib import Path
-from secrets import SystemRandom
 
 import anyio
 import uvicorn
@@ -44,6 +43,7 @@ from admission.identity import ADMIN, Identity, authenticated
 from admission.tokens import TokenTable
 from apiserver import datadir, kubeconfig, tls
 from apiserver.asgi import App, Timing
+from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.config import Address, History, Settings
 from apiserver.discovery import Discovery
@@ -154,7 +154,7 @@ class Server:
         self._place = place
         self._log = logs.logger
         self._ready = False
-        chance = SystemRandom()
+        chance = PooledRandom()
         largest = 2 * settings.limits.body_bytes  # room for what the server adds, and for status, which is sent apart
         authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
         self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)

@@ -141,16 +141,19 @@ def _finish(node: Node) -> Tidy | None:
     """What is asked of an object as a whole, when its fields are in their one form: defaults, required fields, their number."""
     required = frozenset(node.required)
     defaults = {key: child.default for key, child in node.properties.items() if child.has_default}
+    wanted = required | defaults.keys()
     least = node.min_properties or 0
     most = node.max_properties if node.max_properties is not None else float("inf")
     counted = node.min_properties is not None or node.max_properties is not None
-    if not (required or defaults or counted):
+    if not (wanted or counted):
         return None
 
     def finish(value: Document) -> Document:
-        if not defaults.keys() <= value.keys():
+        if not value.keys() >= wanted:
             value = value | {key: copied(default) for key, default in defaults.items() if key not in value}
-        if not required <= value.keys() or (counted and not least <= len(value) <= most):
+            if not value.keys() >= required:
+                raise Untidy
+        if counted and not least <= len(value) <= most:
             raise Untidy
         return value
 
@@ -211,14 +214,14 @@ def _differ(values: list[Any]) -> bool:
 
 def _text(node: Node, dialect: Dialect) -> Tidy | None:
     checks = list(_text_checks(node, dialect))
-    if not checks:
+    least, most = node.min_length or 0, node.max_length if node.max_length is not None else float("inf")
+    if node.min_length is None and node.max_length is None and not checks:
         return None
-    first, *others = checks
 
     def tidy(value: str) -> str:
-        if not first(value):
+        if not least <= len(value) <= most:
             raise Untidy
-        for holds in others:
+        for holds in checks:
             if not holds(value):
                 raise Untidy
         return value
@@ -229,8 +232,6 @@ def _text(node: Node, dialect: Dialect) -> Tidy | None:
 def _text_checks(node: Node, dialect: Dialect) -> Iterator[Callable[[str], object]]:
     if node.enum:
         yield frozenset(choice for choice in node.enum if isinstance(choice, str)).__contains__
-    if node.max_length is not None or node.min_length is not None:
-        yield _length(node.min_length or 0, node.max_length)
     if node.pattern:
         yield searcher(node.pattern)
     if dialect is Dialect.BUILTIN and node.format in NORMAL_TIMES:
@@ -239,18 +240,13 @@ def _text_checks(node: Node, dialect: Dialect) -> Iterator[Callable[[str], objec
         yield FORMATS[node.format]
 
 
-def _length(least: int, most: int | None) -> Callable[[str], bool]:
-    greatest = most if most is not None else float("inf")
-    return lambda text: least <= len(text) <= greatest
-
-
 def _has_bounds(node: Node) -> bool:
     return node.minimum is not None or node.maximum is not None or bool(node.multiple_of)
 
 
 def _integer(node: Node) -> Tidy:
     least, greatest = node.bounds
-    if _has_bounds(node) or node.enum:
+    if node.enum or node.exclusive_minimum or node.exclusive_maximum or node.multiple_of:
         number = _number(node)
 
         def bounded(value: int) -> int:
@@ -260,9 +256,11 @@ def _integer(node: Node) -> Tidy:
             return value
 
         return bounded
+    low = least if node.minimum is None else max(least, node.minimum)
+    high = greatest if node.maximum is None else min(greatest, node.maximum)
 
     def tidy(value: int) -> int:
-        if not least <= value <= greatest:
+        if not low <= value <= high:
             raise Untidy
         return value
 

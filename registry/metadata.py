@@ -27,6 +27,7 @@ _SERVER_SET = frozenset({"uid", "generation", "creationTimestamp", "deletionTime
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
 _CONTENTS = ("labels", "annotations", "ownerReferences", "finalizers", "generation")
 _CANNOT_OWN = frozenset({("v1", "Event")})
+_ONLY_TEXT = frozenset((str,))
 _NO_MANAGED_FIELDS: tuple[Any, ...] = (None, [], [{}])
 _INT64 = 1 << 63
 
@@ -181,8 +182,13 @@ def _check_annotations(annotations: Mapping[str, str], field: str) -> Iterator[C
     for key in annotations:
         for problem in annotation_key(key):
             yield invalid(field, key, problem)
-    if sum(len(key.encode()) + len(value.encode()) for key, value in annotations.items()) > ANNOTATIONS_LIMIT:
+    characters = sum(map(len, annotations)) + sum(map(len, annotations.values()))
+    if characters * 4 > ANNOTATIONS_LIMIT and _bytes_of(annotations) > ANNOTATIONS_LIMIT:  # a character has four bytes at most
         yield too_long(field, ANNOTATIONS_LIMIT)
+
+
+def _bytes_of(texts: Mapping[str, str]) -> int:
+    return sum(len(key.encode()) + len(value.encode()) for key, value in texts.items())
 
 
 def _check_owners(owners: list[dict[str, Any]], field: str) -> Iterator[Cause]:
@@ -238,7 +244,9 @@ def _struct(value: dict[str, Any], readers: Mapping[str, _Reader], place: _Place
         reader = readers.get(key)
         if reader is None:
             place.unknown.append(f"{place.at}.{key}")
-        elif reader is _string and type(inner) is str:  # most fields are, and need no place for an error
+        elif (reader is _string and type(inner) is str) or (
+            reader is _text_map and type(inner) is dict and _ONLY_TEXT.issuperset(map(type, inner.values()))
+        ):  # most fields are, and need no place for an error
             if inner:
                 result[key] = inner
         elif inner is not None:

@@ -11,6 +11,7 @@ import enum
 import random
 import re
 from collections.abc import Callable
+from functools import lru_cache
 
 NameRule = Callable[[str], list[str]]
 """A text in, what is wrong with it out."""
@@ -42,6 +43,12 @@ _VERSION = re.compile(r"v([0-9]{1,63})(?:(alpha|beta)([0-9]{1,63}))?").fullmatch
 _WORD_ENDS = "and must start and end with an alphanumeric character"
 
 
+_LONGEST_KEY = 253 + len("/") + 63
+
+_REMEMBERED = 2_048
+"""Texts of each rule that are remembered. Objects come and go by the thousand with the same few keys, values and namespaces."""
+
+
 class Stability(enum.StrEnum):
     """How much a version promises, told by its name: `v1` is GA, `v1beta1` beta, `v1alpha1` alpha."""
 
@@ -52,7 +59,7 @@ class Stability(enum.StrEnum):
 
 def dns1123_label(name: str) -> list[str]:
     """RFC 1123 label, at most 63: lower-case letters, digits and dashes, no dash at either end (namespaces)."""
-    if len(name) <= 63 and _IS_LABEL(name):
+    if len(name) <= 63 and _is_short_label(name):
         return []
     problems = _too_long(name, 63, "characters")
     if _IS_LABEL(name):
@@ -88,8 +95,12 @@ def dns1035_label(name: str) -> list[str]:
 
 def qualified_name(name: str) -> list[str]:
     """Label keys, annotation keys and finalizers: `name` (at most 63) or `prefix/name`, the prefix a subdomain (at most 253)."""
-    if len(name) <= 63 and _IS_QUALIFIED(name):  # nearly all are, and every write asks
+    if len(name) <= _LONGEST_KEY and _is_key(name):
         return []
+    return _wrong_with_key(name)
+
+
+def _wrong_with_key(name: str) -> list[str]:
     prefix, slash, rest = name.rpartition("/")
     if "/" in prefix:
         rule = f"a valid label key must consist of alphanumeric characters, '-', '_' or '.', {_WORD_ENDS}"
@@ -116,7 +127,7 @@ def annotation_key(name: str) -> list[str]:
 
 def label_value(value: str) -> list[str]:
     """Empty, or at most 63 letters, digits, `-`, `_` and `.` that start and end with a letter or a digit."""
-    if len(value) <= 63 and _IS_VALUE(value):
+    if len(value) <= 63 and _is_short_value(value):
         return []
     problems = _too_long(value, 63, "bytes")
     if _IS_VALUE(value):
@@ -176,6 +187,21 @@ def version_key(version: str) -> tuple[int, int, int, str]:
         return (3, 0, 0, version)
     rank = {None: 0, "beta": 1, "alpha": 2}[found[2]]
     return (rank, -int(found[1]), -int(found[3] or 0), version)
+
+
+@lru_cache(_REMEMBERED)
+def _is_short_label(name: str) -> bool:
+    return _IS_LABEL(name) is not None
+
+
+@lru_cache(_REMEMBERED)
+def _is_short_value(value: str) -> bool:
+    return _IS_VALUE(value) is not None
+
+
+@lru_cache(_REMEMBERED)
+def _is_key(name: str) -> bool:
+    return not _wrong_with_key(name)
 
 
 def _too_long(text: str, limit: int, unit: str) -> list[str]:

@@ -11,32 +11,64 @@ from collections.abc import Mapping
 
 from storage.store import Change, Key, Op, Record
 
+CHUNK = 512
+"""Objects that are kept together, about. To put one into the middle of a list of all would cost what moving half of them costs."""
+
 
 class _Bucket:
-    """The objects of one resource in one namespace. `names` is sorted, `ordered` runs parallel to it."""
+    """The objects of one resource in one namespace.
 
-    __slots__ = ("by_name", "names", "ordered")
+    `names` is sorted, in chunks of which none is empty; `records` runs parallel to it; `lasts` has the last name of each chunk.
+    """
 
-    def __init__(self) -> None:
+    __slots__ = ("by_name", "chunk", "lasts", "names", "records")
+
+    def __init__(self, chunk: int) -> None:
+        self.chunk = chunk
         self.by_name: dict[str, Record] = {}
-        self.names: list[str] = []
-        self.ordered: list[Record] = []
+        self.names: list[list[str]] = []
+        self.records: list[list[Record]] = []
+        self.lasts: list[str] = []
+
+    def add_to(self, records: list[Record]) -> list[Record]:
+        """Appends all objects, in order."""
+        for chunk in self.records:
+            records += chunk
+        return records
 
     def put(self, record: Record) -> None:
         name = record.key.name
-        place = bisect_left(self.names, name)
+        if not self.lasts:
+            self.names, self.records, self.lasts = [[]], [[]], [name]
+        at = min(bisect_left(self.lasts, name), len(self.lasts) - 1)
+        names, records = self.names[at], self.records[at]
+        place = bisect_left(names, name)
         if name in self.by_name:
-            self.ordered[place] = record
+            records[place] = record
         else:
-            self.names.insert(place, name)
-            self.ordered.insert(place, record)
+            names.insert(place, name)
+            records.insert(place, record)
+            self.lasts[at] = names[-1]
+            if len(names) > 2 * self.chunk:
+                self._split(at)
         self.by_name[name] = record
 
     def remove(self, name: str) -> None:
         del self.by_name[name]
-        place = bisect_left(self.names, name)
-        del self.names[place]
-        del self.ordered[place]
+        at = bisect_left(self.lasts, name)
+        names, records = self.names[at], self.records[at]
+        place = bisect_left(names, name)
+        del names[place], records[place]
+        if names:
+            self.lasts[at] = names[-1]
+        else:
+            del self.names[at], self.records[at], self.lasts[at]
+
+    def _split(self, at: int) -> None:
+        names, records, half = self.names[at], self.records[at], self.chunk
+        self.names[at : at + 1] = [names[:half], names[half:]]
+        self.records[at : at + 1] = [records[:half], records[half:]]
+        self.lasts.insert(at, names[half - 1])
 
 
 class _Resource:
@@ -52,7 +84,8 @@ class _Resource:
 class Cache:
     """Objects by key. Written by one task; reading it from another thread meanwhile is safe as long as that task does not write."""
 
-    def __init__(self) -> None:
+    def __init__(self, chunk: int = CHUNK) -> None:
+        self._chunk = chunk
         self._resources: dict[str, _Resource] = {}
 
     def get(self, key: Key) -> Record | None:
@@ -68,10 +101,10 @@ class Cache:
             return []
         if namespace is not None:
             bucket = found.buckets.get(namespace)
-            return bucket.ordered.copy() if bucket is not None else []
+            return bucket.add_to([]) if bucket is not None else []
         records: list[Record] = []
         for name in found.names:
-            records += found.buckets[name].ordered
+            found.buckets[name].add_to(records)
         return records
 
     def put(self, record: Record) -> None:
@@ -82,7 +115,7 @@ class Cache:
             resource = self._resources[key.resource] = _Resource()
         bucket = resource.buckets.get(key.namespace)
         if bucket is None:
-            bucket = resource.buckets[key.namespace] = _Bucket()
+            bucket = resource.buckets[key.namespace] = _Bucket(self._chunk)
             insort(resource.names, key.namespace)
         bucket.put(record)
 
@@ -104,4 +137,6 @@ class Cache:
 
     def counts(self) -> Mapping[str, int]:
         """How many objects each resource has."""
-        return {name: sum(len(bucket.names) for bucket in resource.buckets.values()) for name, resource in self._resources.items()}
+        return {
+            name: sum(len(bucket.by_name) for bucket in resource.buckets.values()) for name, resource in self._resources.items()
+        }

@@ -83,7 +83,7 @@ class SqlStore:
         self._closing = False
         self._doubtful = False  # a commit's outcome is not known: read before anything else
         # Held from the begin of a write transaction until its changes are published.
-        self._writing = anyio.Lock()
+        self._writing = anyio.Lock(fast_acquire=True)
         self._writer = CapacityLimiter(1)
         self._readers = CapacityLimiter(2)
         self._probing = anyio.Lock()

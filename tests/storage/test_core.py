@@ -91,7 +91,7 @@ class Core(RuleBasedStateMachine):
     @initialize()
     def start(self) -> None:
         transaction.write(self.engines.write, tables.create)
-        self.caches = [(Cache(), 0), (Cache(), 0)]
+        self.caches = [(Cache(), 0), (Cache(chunk=1), 0)]
 
     @rule(intents=INTENTS, process=st.integers(0, 1))
     def write(self, intents: list[Intent], process: int) -> None:
@@ -297,6 +297,26 @@ def test_age_compaction_stops_at_the_first_change_that_is_young(times: list[floa
         head, count = transaction.compact_step(connection, 15.0, 1000, 256)
         expected = 1 if times[0] <= 15.0 else 0
         assert (count, head.horizon) == (expected, expected)
+
+
+names = st.text("abc", min_size=1, max_size=4)
+
+
+@given(st.lists(st.tuples(st.booleans(), st.sampled_from(["", "a", "b"]), names), max_size=60), st.integers(1, 3))
+def test_a_cache_lists_what_is_in_it_in_order_however_it_is_cut_into_chunks(steps: list[tuple[bool, str, str]], chunk: int) -> None:
+    cache = Cache(chunk)
+    model: dict[Key, Record] = {}
+    for revision, (put, namespace, name) in enumerate(steps, 1):
+        key = Key("probes", namespace, name)
+        if put:
+            model[key] = Record(key, "u", revision, "v1", b"", b"")
+            cache.put(model[key])
+        elif model.pop(key, None) is not None:
+            cache.remove(key)
+        assert cache.list("probes") == [model[key] for key in sorted(model)]
+        assert cache.list("probes", "a") == [model[key] for key in sorted(model) if key.namespace == "a"]
+        assert cache.get(key) is model.get(key)
+        assert cache.counts().get("probes", 0) == len(model)
 
 
 @pytest.mark.parametrize("resource", ["probes", None])
