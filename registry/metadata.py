@@ -25,7 +25,8 @@ STANDARD_FINALIZERS = ("orphan", "foregroundDeletion")
 
 _SERVER_SET = frozenset({"uid", "generation", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds"})
 _IMMUTABLE = ("name", "namespace", "uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds")
-_CONTENTS = ("labels", "annotations", "ownerReferences", "finalizers", "generation")
+_CONTENTS = frozenset({"labels", "annotations", "ownerReferences", "finalizers", "generation"})
+_COMPARED = (*_IMMUTABLE, *_CONTENTS)
 _CANNOT_OWN = frozenset({("v1", "Event")})
 _ONLY_TEXT = frozenset((str,))
 _NO_MANAGED_FIELDS: tuple[Any, ...] = (None, [], [{}])
@@ -125,15 +126,17 @@ def validate(
 
 def validate_update(new: Metadata, old: Metadata, *, field: str = "metadata") -> list[Cause]:
     """What is wrong with metadata that is to replace `old`, after `inherit`. Names are not checked: they cannot change."""
-    same = all(new.get(key) == old.get(key) for key in _CONTENTS)
-    causes = [] if same else [*_check_contents(new, field)]
+    changed = [key for key in _COMPARED if new.get(key) != old.get(key)]
+    if not changed:
+        return []
+    causes = [] if _CONTENTS.isdisjoint(changed) else [*_check_contents(new, field)]
     added = sorted(set(new.get("finalizers", ())) - set(old.get("finalizers", ())))
     if added and old.get("deletionTimestamp"):
         listed = "[]string{" + ", ".join(map(shown, added)) + "}"
         detail = f"no new finalizers can be added if the object is being deleted, found new finalizers {listed}"
         causes.append(forbidden(f"{field}.finalizers", detail))
-    changed = [key for key in _IMMUTABLE if new.get(key) != old.get(key)]
-    causes.extend(invalid(f"{field}.{key}", new.get(key), "field is immutable") for key in changed)
+    fixed = [key for key in changed if key in _IMMUTABLE]
+    causes.extend(invalid(f"{field}.{key}", new.get(key), "field is immutable") for key in fixed)
     return causes
 
 
