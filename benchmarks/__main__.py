@@ -10,6 +10,8 @@ from __future__ import annotations
 import argparse
 import asyncio
 import json
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -24,7 +26,7 @@ from benchmarks.watching import watch
 
 REQUESTS = {"get": "get", "create": "create", "patch": "patch", "status": "status", "list500": "list"}
 WATCHES = {"watch100": (100, 200.0), "watch1000": (1000, 50.0)}
-EXTRA = ("single", "memory")
+EXTRA = ("single", "memory", "actors")
 EVERYTHING = (*REQUESTS, *WATCHES, *EXTRA)
 STORED = 20_000
 """Objects in memory when it is measured."""
@@ -77,6 +79,10 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     if "memory" in plan.only:
         found["memory"] = _memory(say)
         say(f"memory: {found['memory']['idle_mb']} MB idle, {found['memory']['full_mb']} MB with {STORED} objects")
+    if "actors" in plan.only:
+        found["actors"] = _actors()
+        each = ", ".join(f"{name} {found['actors'][name]['per_s']:,}/s" for name in ("looks", "writes"))
+        say(f"a backlog of {found['actors']['objects']:,} objects: {each}")
     return found
 
 
@@ -128,6 +134,16 @@ def _memory(say: Callable[[str], None]) -> dict[str, Any]:
         full = ours.memory()
         asyncio.run(client.get(ours.endpoint, collection("stored")))
         return {"idle_mb": round(idle, 1), "full_mb": round(full, 1), "after_list_mb": round(ours.memory(), 1), "objects": STORED}
+
+
+def _actors() -> dict[str, Any]:
+    """In a process of its own, whose memory is that of actors alone."""
+    command = [sys.executable, "-m", "benchmarks.reconciling", str(BUILD)]
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+    if ended.returncode:
+        raise load.Broken(f"actors: {ended.stdout} {ended.stderr}")
+    found: dict[str, Any] = json.loads(ended.stdout)
+    return found
 
 
 def main() -> int:

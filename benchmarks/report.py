@@ -18,6 +18,8 @@ LABELS = {
     "watch1000": "1,000 watchers, 50 objects/s",
 }
 WANTED: Mapping[str, float] = {"get": 0.5, "create": 0.2, "patch": 0.15, "status": 0.15, "list500": 0.5}
+RECONCILED: Mapping[str, tuple[str, int]] = {"looks": ("writes nothing", 2_000), "writes": ("writes each status", 800)}
+FIRST_S = 1.0
 WATCH_P99_MS = 20.0
 MEMORY_MB = 150.0
 
@@ -60,6 +62,16 @@ def _wanted(name: str, values: Mapping[str, Any]) -> str:
     return ""
 
 
+def _backlog(name: str, actors: Mapping[str, Any]) -> str:
+    what, wanted = RECONCILED[name]
+    values = actors[name]
+    return (
+        f"An actor that {what}, {actors['objects']:,} objects at its start, in process: {values['per_s']:,} reconciles/s "
+        f"(wanted >= {wanted:,}: {_met(values['per_s'] >= wanted)}), the first after {values['first_s']:.3f} s "
+        f"(wanted < {FIRST_S:g} s: {_met(values['first_s'] < FIRST_S)}), {values['grown_mb']:.0f} MB more memory."
+    )
+
+
 def _met(met: bool) -> str:
     return "yes" if met else "NO"
 
@@ -76,6 +88,8 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
                 f"{LABELS[name]}: each of {values['delivered']:,} objects came once to every watcher, in one order. Ratio: "
                 f"deliveries flat out: {values['saturated_per_s']:,.0f}/s of {values['floor']['saturated_per_s']:,.0f}/s."
             )
+    if "actors" in found:
+        notes += [_backlog(name, found["actors"]) for name in RECONCILED]
     if "memory" in found:
         memory = found["memory"]
         notes.append(
