@@ -24,7 +24,7 @@ _PRAGMAS = {
     "synchronous": "FULL",
     "foreign_keys": "ON",
     "busy_timeout": "5000",
-    "wal_autocheckpoint": "4000",
+    "wal_autocheckpoint": "16000",  # the net below `storage.checkpoint`
     "journal_size_limit": "67108864",
     "cache_size": "-16384",
 }

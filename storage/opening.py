@@ -34,14 +34,17 @@ async def open_store(url: str, options: Options = _DEFAULTS) -> AsyncIterator[Sq
         except Unavailable as error:
             raise InvalidDatabase(explain(error.__cause__ or error, parse(url))) from error
         failure: Exception | None = None
-        async with anyio.create_task_group() as tasks:
-            tasks.start_soon(store.run)
-            try:
-                yield store
-            except Exception as error:  # not into the group: it would come out wrapped
-                failure = error
-            finally:
-                store.close()
+        async with anyio.create_task_group() as beside:
+            beside.start_soon(store.checkpoint)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(store.run)
+                try:
+                    yield store
+                except Exception as error:  # not into the group: it would come out wrapped
+                    failure = error
+                finally:
+                    store.close()
+            beside.cancel_scope.cancel()
         store.end_watches()
         if failure is not None:
             raise failure

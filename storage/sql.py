@@ -26,6 +26,7 @@ from sqlalchemy import Connection
 
 from storage import history, transaction
 from storage.cache import Cache
+from storage.checkpoint import PAGES, Checkpointer, passive
 from storage.decide import undo
 from storage.engine import Engines, said_by
 from storage.feed import Feed, FeedCursor, Limits, Listener, Page
@@ -40,7 +41,8 @@ class Options(NamedTuple):
 
     `window`: what is kept of the recent changes of each resource. `batch_count`, `batch_bytes`: what goes into one transaction.
     `page`: changes read from the log at once, at most. `step`: changes that one step of compaction forgets. `retry`: seconds until
-    the state is read again after a commit whose outcome is not known. `clock`: Unix time in seconds.
+    the state is read again after a commit whose outcome is not known. `log_pages`: the length that SQLite's write-ahead log may
+    have before it is copied. `clock`: Unix time in seconds.
     """
 
     window: Limits = Limits()
@@ -49,6 +51,7 @@ class Options(NamedTuple):
     page: int = 256
     step: int = 256
     retry: float = 1.0
+    log_pages: int = PAGES
     clock: Clock = time.time
 
 
@@ -85,6 +88,7 @@ class SqlStore:
         # Held from the begin of a write transaction until its changes are published.
         self._writing = anyio.Lock(fast_acquire=True)
         self._writer = CapacityLimiter(1)
+        self._checkpointer = None if engines.file is None else Checkpointer(passive(engines.file), self._writing, options.log_pages)
         self._readers = CapacityLimiter(2)
         self._probing = anyio.Lock()
         self._asked = self._answered = 0
@@ -264,6 +268,11 @@ class SqlStore:
                 _fail(pending, Closed("the store was closed before the write began"))
             self._pending.clear()
 
+    async def checkpoint(self) -> None:
+        """Keeps the write-ahead log of an SQLite file short, for as long as it runs. Elsewhere there is nothing to do."""
+        if self._checkpointer is not None:
+            await self._checkpointer.run()
+
     def end_watches(self) -> None:
         """Ends every cursor and subscription; writes go on."""
         self._feed.end()
@@ -318,6 +327,8 @@ class SqlStore:
                 _fail(pending, result)
             elif not pending.waiter.done():
                 pending.waiter.set_result(result)
+        if self._checkpointer is not None:
+            self._checkpointer.wrote(outcome.plan.changes)
         if batch:
             self._batches += 1
             self._writes += len(outcome.plan.changes)

@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import closing
 from functools import partial
 from pathlib import Path
 
+import anyio
 import pytest
 
 import migrations
+from storage.checkpoint import Checkpointer, passive
 from storage.engine import InvalidDatabase
 from storage.lock import Locked
 from storage.opening import open_store
+from storage.sql import Options
 from storage.store import Unavailable
 from tests.storage.tools import PROBES, create, key, together, update
 
@@ -194,3 +199,48 @@ async def test_objects_are_held_once_in_memory(sqlite_file: Path) -> None:
             record = store.get(change.record.key)
             assert record is not None
             assert record.desired is change.record.desired
+
+
+async def test_the_write_ahead_log_of_a_busy_file_stays_short(sqlite_file: Path) -> None:
+    log = sqlite_file.with_name(f"{sqlite_file.name}-wal")
+    async with open_store(f"sqlite:///{sqlite_file}", Options(log_pages=200)) as store:
+        sizes = []
+        for number in range(60):
+            await together(*[partial(create, store, f"{number}-{n}", "x" * 4_000) for n in range(50)])
+            sizes.append(log.stat().st_size)
+        assert store._checkpointer is not None
+        assert store._checkpointer.copied > 5
+    assert max(sizes) < 8_000_000, "12 MB were written, and as much again into indexes and logs"
+    async with open_store(f"sqlite:///{sqlite_file}") as store:
+        assert len(store.list(PROBES).records) == 3_000
+
+
+async def test_writers_take_their_turns_while_the_log_is_copied_and_wait_for_the_short_rest_alone() -> None:
+    turn, gate, begun = anyio.Lock(), threading.Event(), anyio.Event()
+    loop = asyncio.get_running_loop()
+    turns_during_copies: list[bool] = []
+
+    def copy() -> None:
+        turns_during_copies.append(turn.locked())
+        loop.call_soon_threadsafe(begun.set)
+        gate.wait(30)
+
+    checkpointer = Checkpointer(copy, turn, pages=1)
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(checkpointer.run)
+        checkpointer.wrote([])
+        await begun.wait()
+        async with turn:
+            pass
+        gate.set()
+        while not checkpointer.copied:
+            await anyio.lowlevel.checkpoint()
+        tasks.cancel_scope.cancel()
+    assert turns_during_copies == [False, True]
+
+
+def test_a_log_that_cannot_be_copied_stays_for_another_time(tmp_path: Path) -> None:
+    passive(tmp_path / "no such folder" / "skep.db")()
+    (tmp_path / "note.txt").write_text("Dear diary, " * 1_000)
+    passive(tmp_path / "note.txt")()
+    assert (tmp_path / "note.txt").read_text() == "Dear diary, " * 1_000
