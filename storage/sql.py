@@ -30,7 +30,7 @@ from storage.checkpoint import PAGES, Checkpointer, passive
 from storage.decide import undo
 from storage.engine import Engines, said_by
 from storage.feed import Feed, FeedCursor, Limits, Listener, Page
-from storage.store import Change, Closed, Conflict, Cursor, Expired, Key, Put, Record, Snapshot, Unavailable, Write
+from storage.store import Change, Closed, Conflict, Cursor, Expired, Head, Key, Put, Record, Snapshot, Unavailable, Write
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -350,7 +350,9 @@ class SqlStore:
         while True:
             try:
                 return await self._write(
-                    lambda connection: transaction.commit_batch(connection, writes, feed.revision, feed.cache.get, now)
+                    lambda connection: transaction.commit_batch(
+                        connection, writes, Head(feed.revision, feed.horizon), feed.cache.get, now
+                    )
                 )
             except transaction.Behind:
                 await self._catch_up()

@@ -14,12 +14,21 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from storage.store import Change, Key, Op, Record
+from storage.store import Change, Head, Key, Op, Record
 
 _ROWS = 128  # rows in one SQLite statement: bounds what its cached plans take
 _CODES = {Op.ADDED: 0, Op.MODIFIED: 1, Op.DELETED: 2}
 
 Rows = Sequence[tuple[Any, ...]]
+
+
+def advance(connection: Connection, seen: Head, revision: int) -> int | None:
+    """Sets the newest revision, if it is still the one that was seen; returns the horizon. None: it is another, and stays."""
+    if _postgres(connection):
+        found: int | None = connection.exec_driver_sql(_ADVANCE_POSTGRES, (revision, seen.revision)).scalar_one_or_none()
+        return found
+    # SQLite: the file is this process's alone, so the horizon is the one that it knows.
+    return seen.horizon if connection.exec_driver_sql(_ADVANCE, (revision, seen.revision)).rowcount else None
 
 
 def upsert_objects(connection: Connection, records: Sequence[Record]) -> None:
@@ -114,6 +123,8 @@ def _statement(head: str, tail: str, rows: int, columns: int) -> str:
     return head + ",".join([row] * rows) + tail
 
 
+_ADVANCE = "UPDATE revision SET value = ? WHERE value = ?"
+_ADVANCE_POSTGRES = "UPDATE revision SET value = %s WHERE value = %s RETURNING horizon"
 _UPSERT = "INSERT INTO objects (resource, namespace, name, uid, revision, api_version, desired, status) VALUES "
 _REPLACE = (
     " ON CONFLICT (resource, namespace, name) DO UPDATE SET uid = excluded.uid, revision = excluded.revision,"

@@ -71,6 +71,13 @@ class Change(msgspec.Struct, frozen=True, gc=False, eq=False):
     derived: dict[Any, Any] = msgspec.field(default_factory=dict)
 
 
+class Head(NamedTuple):
+    """How far a store is: the newest revision, and the one after which its history begins."""
+
+    revision: int
+    horizon: int
+
+
 class Put(msgspec.Struct, frozen=True):
     """Write the object at `key`. `expect` is the revision that it was read at; 0 says that it must not exist.
 

@@ -1,9 +1,9 @@
 """The transactions of a store, as plain functions: each runs in a worker thread, from begin to commit.
 
-The row of `revision` is taken first, under its lock. Whoever holds it is the only writer, so what it decides on cannot change until
+The row of `revision` is taken first, under its lock. Whoever holds it is the only writer, so what it decided on cannot change until
 it has committed. A process whose own newest revision is the one in that row holds the state of the database in its memory, since
-every change of an object advances the row in the same transaction: it decides there, and reads nothing else. A process that is
-behind reads what it missed from the log, in the same transaction, and decides on that.
+every change of an object advances the row in the same transaction: what it decides there holds, and it reads nothing else. A
+process that is behind reads what it missed from the log, in the same transaction, and decides on that.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from sqlalchemy.exc import DataError, SQLAlchemyError
 from storage import history, tables
 from storage.decide import Current, Plan, decide
 from storage.engine import InvalidDatabase, lost, unavailable
-from storage.statements import delete_objects, insert_log, upsert_objects
-from storage.store import Change, Key, Op, Record, StoreError, Write
+from storage.statements import advance, delete_objects, insert_log, upsert_objects
+from storage.store import Change, Head, Key, Op, Record, StoreError, Write
 
 T = TypeVar("T")
 _LAG = 1000  # changes that a writer catches up with under the lock; one that is further behind does so before it
@@ -32,13 +32,6 @@ _YOUNG = select(func.min(tables.log.c.revision)).where(
 )
 _FORGET = tables.log.delete().where(tables.log.c.revision <= bindparam("until"))
 _OLDEST = select(tables.log.c.time).order_by(tables.log.c.revision).limit(1)
-
-
-class Head(NamedTuple):
-    """The row of `revision`."""
-
-    revision: int
-    horizon: int
 
 
 class Outcome(NamedTuple):
@@ -94,12 +87,28 @@ def write(engine: Engine, work: Callable[[Connection], T]) -> T:
     raise AssertionError
 
 
-def commit_batch(connection: Connection, writes: Sequence[Write], seen: int, current: Current, now: float) -> Outcome:
-    """Decides and writes a batch. `current` is the state at revision `seen`. Raises Behind."""
+def commit_batch(connection: Connection, writes: Sequence[Write], seen: Head, current: Current, now: float) -> Outcome:
+    """Decides and writes a batch. `current` is the state at `seen`. Raises Behind.
+
+    What is decided on that state holds if the row of `revision` is as it was seen when it is advanced, which takes its lock. Only
+    when it is not, or when nothing is to be written, the row is read first.
+    """
+    plan = decide(writes, current, seen.revision)
+    if plan.changes:
+        last = plan.changes[-1].revision
+        horizon = advance(connection, seen, last)
+        if horizon is not None:
+            store_plan(connection, plan, now)
+            return Outcome([], plan, Head(last, horizon))
+    return _commit_behind(connection, writes, seen, current, now)
+
+
+def _commit_behind(connection: Connection, writes: Sequence[Write], seen: Head, current: Current, now: float) -> Outcome:
+    """The same for a process that may have missed something."""
     head = take_head(connection)
     missed: Sequence[Change] = []
-    if head.revision != seen:
-        missed = missed_since(connection, seen, head)
+    if head.revision != seen.revision:
+        missed = missed_since(connection, seen.revision, head)
         current = _over(current, missed)
     plan = decide(writes, current, head.revision)
     if plan.changes:

@@ -17,7 +17,7 @@ from storage import history, tables, transaction
 from storage.cache import Cache
 from storage.decide import decide, undo
 from storage.engine import Engines, connect
-from storage.store import Change, Conflict, Key, Op, Put, Record, Remove, Write
+from storage.store import Change, Conflict, Head, Key, Op, Put, Record, Remove, Write
 from storage.window import Window, weight
 from tests.storage.tools import plain
 
@@ -104,7 +104,7 @@ class Core(RuleBasedStateMachine):
         )
         try:
             outcome = transaction.write(
-                self.engines.write, lambda connection: transaction.commit_batch(connection, writes, seen, cache.get, 5.0)
+                self.engines.write, lambda connection: transaction.commit_batch(connection, writes, Head(seen, 0), cache.get, 5.0)
             )
         except transaction.Behind:
             assert seen < self.horizon
@@ -272,7 +272,7 @@ def connected() -> Iterator[Connection]:
 
 def commit(connection: Connection, cache: Cache, writes: list[Write], now: float) -> None:
     seen = transaction.head_of(connection).revision
-    for change in transaction.commit_batch(connection, writes, seen, cache.get, now).plan.changes:
+    for change in transaction.commit_batch(connection, writes, Head(seen, 0), cache.get, now).plan.changes:
         cache.apply(change)
 
 
