@@ -29,7 +29,7 @@ from actors.feed import Differences, follow
 from actors.insight import Ended, Failing, Insight, Snapshot
 from actors.recorder import Log, Recorder, presentable
 from actors.status import STALLED, has_conditions, recovered, stalled, status_document
-from actors.workqueue import Chance, Taken, Wake, Workqueue
+from actors.workqueue import Backoff, Chance, Taken, Wake, Workqueue
 from registry.declarations import Observation, Place
 from registry.errors import ConflictError, NotFound
 from registry.nodes import Document
@@ -40,7 +40,7 @@ from registry.typed import from_document
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What an actor runs in. `door` and `recorder` act under the actor's identity."""
+    """What an actor runs in. `door` and `recorder` act under the actor's identity; `queue` makes that of its keys."""
 
     source: Source
     door: Door
@@ -48,6 +48,7 @@ class Environment:
     clock: Clock
     chance: Chance
     log: Log
+    queue: Callable[[Backoff, Chance], Workqueue[Place]] = Workqueue
 
 
 class _Written(NamedTuple):
@@ -65,7 +66,7 @@ class Runner:
         self._environment = environment
         self._clock = environment.clock
         self._log = environment.log
-        self._queue: Workqueue[Place] = Workqueue(actor.backoff, environment.chance)
+        self._queue = environment.queue(actor.backoff, environment.chance)
         self._cache = Cache()  # the objects of the actor's own kind
         self._by_uid: dict[str, Place] = {}  # of the objects in _cache, kept if owner references are to be followed
         self._follows_owners = any(observation.to is None for observation in actor.observes)

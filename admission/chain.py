@@ -28,7 +28,7 @@ T = TypeVar("T")
 class Log(Protocol):
     """Where a handler's failure is reported."""
 
-    def error(self, event: str, **values: Any) -> object: ...
+    def error(self, event: str, /, **values: Any) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)

@@ -73,7 +73,7 @@ class AccessLog(Protocol):
 class Log(Protocol):
     """Where what nobody expected is told."""
 
-    def error(self, event: str, **values: Any) -> object: ...
+    def error(self, event: str, /, **values: Any) -> object: ...
 
 
 @dataclass(frozen=True, slots=True)

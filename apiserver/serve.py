@@ -13,7 +13,6 @@ commits what is pending.
 from __future__ import annotations
 
 import gc
-import math
 import platform
 import random
 import signal
@@ -33,39 +32,29 @@ import uvloop
 from anyio import to_thread
 
 import migrations
-from actors.actor import Actor, from_declaration
+from actors.actor import Actor
 from actors.clock import SystemClock
-from actors.recorder import EventRecorder
-from actors.runner import Environment, Runner
-from admission.authorizer import OwnerAuthorizer
-from admission.chain import Chain
-from admission.identity import ADMIN, Identity, authenticated
+from actors.runner import Runner
+from admission.identity import ADMIN
 from admission.tokens import TokenTable
 from apiserver import datadir, kubeconfig, tls
 from apiserver.asgi import App, Timing
 from apiserver.chance import PooledRandom
-from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.config import Address, History, Settings
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
-from apiserver.manager import Call, Manager
 from apiserver.pages import Pages
 from apiserver.sockets import bind, open_many
-from apiserver.target import Target
-from registry.builtin import KINDS, NAMESPACE
-from registry.builtin.namespace import INITIAL
-from registry.errors import AlreadyExists
+from apiserver.wiring import actors_of, bootstrap, environment, make_manager
+from registry.builtin import KINDS
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from storage.feed import Limits
 from storage.opening import open_store
 from storage.sql import Options, SqlStore
-
-SYSTEM = authenticated(Identity("system:apiserver", groups=("system:masters",)))
-"""Who makes what is there from the first start on."""
 
 ANNOUNCE = 0.25
 """Seconds between the loss of readiness and the end of the watches: probes that are under way see it."""
@@ -80,7 +69,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     ..."""
     with _logging(settings) as logs:
         registry = build(plugins, KINDS)
-        actors = [from_declaration(declaration) for declaration in registry.actors]
+        actors = actors_of(registry)
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
         listener, address = bind(settings.listen)
@@ -134,7 +123,7 @@ async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], 
     options = Options(window=Limits(settings.watch.window_changes, settings.watch.window_bytes))
     async with open_store(settings.database_url, options) as store:
         server = Server(settings, registry, store, actors, place, logs)
-        await server.bootstrap()
+        await bootstrap(server.manager, store, time.time())
         gc.collect()
         gc.freeze()  # what is loaded stays: it need not be looked at again and again
         gc.set_threshold(100_000, 20, 50)
@@ -155,10 +144,9 @@ class Server:
         self._log = logs.logger
         self._ready = False
         chance = PooledRandom()
-        largest = 2 * settings.limits.body_bytes  # room for what the server adds, and for status, which is sent apart
-        authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
-        self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)
-        self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
+        bound = settings.limits.body_bytes
+        self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound)
+        self._runners = [self._runner(actor, chance) for actor in actors]
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
             self.manager,
@@ -173,17 +161,9 @@ class Server:
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
         )
 
-    def _environment(self, actor: Actor, chance: random.Random) -> Environment:
-        identity = authenticated(Identity(actor.identity))
-        clock, log = SystemClock(), self._log.bind(actor=actor.name)
-        return Environment(
-            source=ManagerSource(self.manager),
-            door=ManagerDoor(self.manager, identity),
-            recorder=EventRecorder(ManagerEvents(self.manager, identity), actor.name, clock, chance, log),
-            clock=clock,
-            chance=chance,
-            log=log,
-        )
+    def _runner(self, actor: Actor, chance: random.Random) -> Runner:
+        log = self._log.bind(actor=actor.name)
+        return Runner(actor, environment(self.manager, actor, clock=SystemClock(), chance=chance, log=log))
 
     def _checks(self) -> dict[str, Check]:
         async def store() -> bool:
@@ -201,20 +181,6 @@ class Server:
     def _unhealthy(self, name: str, error: Exception | None) -> None:
         if self._ready:
             self._log.warning("a health check failed", check=name, error=str(error) if error else "")
-
-    async def bootstrap(self) -> None:
-        """Makes the namespaces that are there from the first start on. History begins after them: nobody has seen what was
-        before."""
-        first = self._store.revision == 0
-        target = Target(NAMESPACE, NAMESPACE.storage, None)
-        for name in INITIAL:
-            call = Call(SYSTEM, "create", target, body={"metadata": {"name": name}})
-            try:
-                await self.manager.handle(call)
-            except AlreadyExists:
-                continue
-        if first:
-            await self._store.compact(time.time(), max_age=math.inf, max_count=0)
 
     async def run(self) -> None:
         """Serves until a signal comes. One that comes after it changes nothing: the end takes no longer than the grace anyway."""
@@ -271,19 +237,6 @@ class Server:
                 self._log.error("an actor broke; it is started again", actor=runner.actor.name, pause=pause, exc_info=error)
             await anyio.sleep(pause)
             pause = min(pause * 2, 60.0)
-
-
-def _authorizer(registry: Registry) -> OwnerAuthorizer:
-    return OwnerAuthorizer({kind.resource: kind.owner for kind in registry.kinds})
-
-
-def _chains(registry: Registry, log: Logger) -> dict[str, Chain]:
-    chains = {}
-    for kind in registry.kinds:
-        mutators, validators = registry.mutators(kind), registry.validators(kind)
-        if mutators or validators:
-            chains[kind.resource] = Chain(mutators, validators, log)
-    return chains
 
 
 def version_info() -> dict[str, str]:

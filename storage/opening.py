@@ -9,7 +9,6 @@ from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 
 import anyio
-from anyio import to_thread
 
 from storage import tables, transaction
 from storage.engine import Engines, InvalidDatabase, connect, explain, file_of, parse
@@ -27,7 +26,7 @@ async def open_store(url: str, options: Options = _DEFAULTS) -> AsyncIterator[Sq
     At the end no more writes are taken, those that are pending are committed, and then the cursors end with Closed.
     Raises InvalidDatabase, and `storage.lock.Locked` if another process has the file.
     """
-    with _locked(url), _engines(await to_thread.run_sync(_connect, url)) as engines:
+    with _locked(url), _engines(await options.aside(_connect, url)) as engines:
         store = SqlStore(engines, options)
         try:
             await store.load()

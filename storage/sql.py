@@ -17,7 +17,7 @@ import time
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import nullcontext
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import anyio
 import msgspec
@@ -34,6 +34,8 @@ from storage.store import Change, Closed, Conflict, Cursor, Expired, Head, Key, 
 
 T = TypeVar("T")
 Clock = Callable[[], float]
+Aside = Callable[..., Awaitable[Any]]
+"""Calls a function that blocks, with its arguments, and returns what it returns. `limiter=` bounds how many of them at once."""
 
 
 class Options(NamedTuple):
@@ -42,7 +44,8 @@ class Options(NamedTuple):
     `window`: what is kept of the recent changes of each resource. `batch_count`, `batch_bytes`: what goes into one transaction.
     `page`: changes read from the log at once, at most. `step`: changes that one step of compaction forgets. `retry`: seconds until
     the state is read again after a commit whose outcome is not known. `log_pages`: the length that SQLite's write-ahead log may
-    have before it is copied. `clock`: Unix time in seconds.
+    have before it is copied. `clock`: Unix time in seconds. `aside`: where transactions run: in a worker thread, unless the store is
+    in memory and somebody wants the same order of things each time.
     """
 
     window: Limits = Limits()
@@ -53,6 +56,7 @@ class Options(NamedTuple):
     retry: float = 1.0
     log_pages: int = PAGES
     clock: Clock = time.time
+    aside: Aside = to_thread.run_sync
 
 
 class Stats(msgspec.Struct, frozen=True):
@@ -385,11 +389,13 @@ class SqlStore:
         """Runs `work` in a read transaction in a thread. `alone`: the caller holds `_writing`."""
         turn: anyio.Lock | nullcontext[None] = self._writing if self._engines.private and not alone else nullcontext()
         async with turn:
-            return await to_thread.run_sync(transaction.read, self._engines.read, work, limiter=self._readers)
+            outcome: T = await self._options.aside(transaction.read, self._engines.read, work, limiter=self._readers)
+            return outcome
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         """Runs `work` in a write transaction in a thread. The caller holds `_writing`."""
-        return await to_thread.run_sync(transaction.write, self._engines.write, work, limiter=self._writer)
+        outcome: T = await self._options.aside(transaction.write, self._engines.write, work, limiter=self._writer)
+        return outcome
 
 
 def _objects_at(connection: Connection, revision: int, resource: str, namespace: str | None) -> Sequence[Record]:

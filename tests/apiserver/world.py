@@ -13,9 +13,9 @@ from admission.review import Review
 from apiserver.manager import Answer, Call, Manager
 from apiserver.options import parse_query
 from apiserver.patching import MERGE_PATCH
-from apiserver.serve import _authorizer, _chains
 from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
+from apiserver.wiring import authorizer, chains
 from registry.builtin import KINDS
 from registry.errors import ApiError
 from registry.kinds import Registry
@@ -165,8 +165,8 @@ async def opened(*plugins: Plugin, options: Options = PLAIN, seed: int = 0) -> A
     registry = build(plugins or (reference, trinkets()), KINDS)
     log = Told()
     async with open_store("sqlite://", options) as store:
-        chains = _chains(registry, log)  # type: ignore[arg-type]
-        manager = Manager(registry, store, _authorizer(registry), chains, now=lambda: NOW, chance=random.Random(seed))
+        handlers = chains(registry, log)  # type: ignore[arg-type]
+        manager = Manager(registry, store, authorizer(registry), handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)

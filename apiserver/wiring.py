@@ -1,0 +1,84 @@
+"""What a running server and one under test have in common, made of what they are given: `serve` and `testing` add the rest.
+
+There is no socket here, and no clock or chance of its own.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable
+
+from actors.actor import Actor, from_declaration
+from actors.clock import Clock
+from actors.recorder import EventRecorder, Log
+from actors.runner import Environment
+from admission.authorizer import OwnerAuthorizer
+from admission.chain import Chain
+from admission.identity import Identity, authenticated
+from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
+from apiserver.manager import Call, Manager
+from apiserver.target import Target
+from registry.builtin import NAMESPACE
+from registry.builtin.namespace import INITIAL
+from registry.errors import AlreadyExists
+from registry.kinds import Registry
+from storage.sql import SqlStore
+
+SYSTEM = authenticated(Identity("system:apiserver", groups=("system:masters",)))
+"""Who makes what is there from the first start on."""
+
+
+def make_manager(
+    registry: Registry, store: SqlStore, log: Log, *, now: Callable[[], float], chance: random.Random, body_bytes: int
+) -> Manager:
+    """The request path over a store. `body_bytes` bounds what is sent at once."""
+    largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
+    return Manager(registry, store, authorizer(registry), chains(registry, log), now=now, chance=chance, largest=largest)
+
+
+def authorizer(registry: Registry) -> OwnerAuthorizer:
+    """Who may do what."""
+    return OwnerAuthorizer({kind.resource: kind.owner for kind in registry.kinds})
+
+
+def chains(registry: Registry, log: Log) -> dict[str, Chain]:
+    """The admission handlers of each kind that has any."""
+    made = {}
+    for kind in registry.kinds:
+        mutators, validators = registry.mutators(kind), registry.validators(kind)
+        if mutators or validators:
+            made[kind.resource] = Chain(mutators, validators, log)
+    return made
+
+
+def actors_of(registry: Registry) -> list[Actor]:
+    """Every actor that a server runs. Raises DeclarationError."""
+    return [from_declaration(declaration) for declaration in registry.actors]
+
+
+def environment(manager: Manager, actor: Actor, *, clock: Clock, chance: random.Random, log: Log) -> Environment:
+    """What an actor runs in when it is in the process of its server: everything it does, it does under its own identity."""
+    identity = authenticated(Identity(actor.identity))
+    return Environment(
+        source=ManagerSource(manager),
+        door=ManagerDoor(manager, identity),
+        recorder=EventRecorder(ManagerEvents(manager, identity), actor.name, clock, chance, log),
+        clock=clock,
+        chance=chance,
+        log=log,
+    )
+
+
+async def bootstrap(manager: Manager, store: SqlStore, now: float) -> None:
+    """Makes the namespaces that are there from the first start on. History begins after them: nobody has seen what was before."""
+    first = store.revision == 0
+    target = Target(NAMESPACE, NAMESPACE.storage, None)
+    for name in INITIAL:
+        call = Call(SYSTEM, "create", target, body={"metadata": {"name": name}})
+        try:
+            await manager.handle(call)
+        except AlreadyExists:
+            continue
+    if first:
+        await store.compact(now, max_age=math.inf, max_count=0)
