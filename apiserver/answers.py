@@ -26,12 +26,13 @@ WARNINGS_COUNT = 32
 
 
 class Exchange(msgspec.Struct):
-    """One request and what becomes of it, as the access log tells it."""
+    """One request and what becomes of it, as the access log tells it. `behind`: who acts as `identity`, if somebody does."""
 
     method: str
     path: str
     headers: Mapping[bytes, bytes]
     identity: Identity | None = None
+    behind: Identity | None = None
     verb: str = ""
     target: Target | None = None
     status: int = 0
@@ -41,6 +42,17 @@ class Exchange(msgspec.Struct):
     def accept(self) -> str:
         """The Accept header, as text."""
         return self.headers.get(b"accept", b"").decode("latin-1")
+
+    def act_as(self, identity: Identity | None) -> None:
+        """From here on the request is from `identity`."""
+        if identity is not self.identity:
+            self.behind, self.identity = self.identity, identity
+
+    @property
+    def who(self) -> str:
+        """Whom the request is from, as the access log names them."""
+        name = self.identity.username if self.identity is not None else ""
+        return f"{self.behind.username} as {name}" if self.behind is not None else name
 
 
 async def whole(send: Send, status: int, headers: Headers, body: bytes, exchange: Exchange) -> None:

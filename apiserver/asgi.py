@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import msgspec
 
 from admission.identity import Identity
-from apiserver import answers, forms, refusals, watch
+from apiserver import answers, fencing, forms, refusals, watch
 from apiserver.answers import Exchange, Headers, Message, Send
 from apiserver.forms import View
+from apiserver.impersonation import impersonated
 from apiserver.manager import Call, Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
@@ -161,6 +162,7 @@ class App:
         if target is not None:
             await self._resource(exchange, target, scope, receive, send)
         else:
+            exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.method.lower(), exchange.path))
             await self._page(exchange, scope, receive, send)
 
     def _resolve(self, raw_path: bytes) -> Target | None:
@@ -193,6 +195,7 @@ class App:
                 query["fieldSelector"] = [f"metadata.name={target.name}"]
                 target = Target(target.kind, target.version, target.namespace)
         exchange.target, exchange.verb = target, _verb(exchange.method, target, query)
+        exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.verb, target))
         if exchange.identity is None:
             raise Unauthorized
         call = Call(exchange.identity, exchange.verb, target, query)
@@ -214,6 +217,7 @@ class App:
         if exchange.method not in ("GET", "HEAD"):
             call.content_type = _content_type(exchange.headers)
             call.agent = exchange.headers.get(b"user-agent", b"")
+            call.epoch = exchange.headers.get(fencing.HEADER, b"").decode("latin-1")
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await _body(exchange.headers, receive, self._body_limit, seconds)
         answer = await self._manager.handle(call)
@@ -319,7 +323,7 @@ class App:
             self._log.error("the store does not take writes", because=error.message)
 
     def _record(self, exchange: Exchange, seconds: float) -> None:
-        identity = exchange.identity.username if exchange.identity else ""
+        identity = exchange.who
         target = exchange.target
         if target is None:
             self._access.record(identity, exchange.verb or exchange.method.lower(), "", "", exchange.path, exchange.status, seconds)

@@ -26,7 +26,7 @@ from msgspec.structs import replace
 from admission.chain import Chain
 from admission.identity import Identity
 from admission.review import Attributes, Authorizer, Review
-from apiserver import agreement, applying, deleting, intake, lists, patching, prepare, refusals, scaling
+from apiserver import agreement, applying, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
 from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, list_options, text, write_options
@@ -44,13 +44,12 @@ from registry.errors import (
     MethodNotAllowed,
     NotFound,
     ServiceUnavailable,
-    TooLarge,
 )
 from registry.kinds import Registry
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
-from storage.store import Closed, Conflict, Key, Put, Record, Remove, Store, Unavailable
+from storage.store import Change, Closed, Conflict, Key, Record, Remove, Store, Unavailable, Write
 
 Document = dict[str, Any]
 ATTEMPTS = 5
@@ -60,7 +59,7 @@ NAME_ATTEMPTS = 8
 
 
 class Call(msgspec.Struct):
-    """One request. `warnings` are collected on the way and sent with the answer, also with a refusal."""
+    """One request. `warnings` are sent with the answer, also with a refusal. `epoch`: that of an actor (`apiserver.fencing`)."""
 
     identity: Identity
     verb: str
@@ -70,6 +69,7 @@ class Call(msgspec.Struct):
     content_type: str = ""
     warnings: list[str] = []
     agent: bytes = b""
+    epoch: str = ""
 
     def warn(self, message: str) -> None:
         """Adds a warning, once."""
@@ -218,13 +218,13 @@ class Manager:
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
         write = put(kind, call.target.version, key, document, expect=0, require=require)
-        self._check_size(write, None)
+        prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:
             raise self._taken(call.target, key)
         if options.dry_run:
             return Answer(201, unstored(write, 0))
         try:
-            change = await self.store.commit(write)
+            change = await self._commit(call, write)
         except Conflict as conflict:
             if conflict.key != key:
                 require = self._require_namespace(call.target, name)  # changed meanwhile; refuses, if it went away
@@ -348,19 +348,16 @@ class Manager:
         if new == old:
             return Answer(record=record)
         write = put(kind, version, record.key, new, expect=record.revision)
-        self._check_size(write, record)
+        prepare.check_size(write.desired, write.status, self._largest, record)
         gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)
         if options.dry_run or gone:
             if not options.dry_run:
-                await self.store.commit(Remove(record.key, record.revision))
+                await self._commit(call, Remove(record.key, record.revision))
             return Answer(record=unstored(write, record.revision))
-        return Answer(record=(await self.store.commit(write)).record)
+        return Answer(record=(await self._commit(call, write)).record)
 
-    def _check_size(self, write: Put, before: Record | None) -> None:
-        """Raises TooLarge. An object that is too large already may be changed as long as it does not grow."""
-        size = len(write.desired) + len(write.status)
-        if size > self._largest and (before is None or size > len(before.desired) + len(before.status)):
-            raise TooLarge(f"Request entity too large: the object would have {size} bytes, limit is {self._largest}")
+    async def _commit(self, call: Call, write: Write) -> Change:
+        return await fencing.commit(self.store, call.identity.username, call.epoch, write)
 
     def _writer(self, call: Call, options: WriteOptions) -> Writer:
         """Who a write is from, as managedFields tell it."""
@@ -402,15 +399,15 @@ class Manager:
     async def delete(self, call: Call) -> Answer:
         """Deletes an object, or marks it when finalizers hold it. Raises ConflictError for preconditions that do not hold."""
         options = deleting.options_of(call.body, call.content_type, call.query)
-        return await self._newest(call.target, lambda record: self._delete(call.target, record, options))
+        return await self._newest(call.target, lambda record: self._delete(call, call.target, record, options))
 
-    async def _delete(self, target: Target, record: Record, options: DeleteOptions) -> Answer:
+    async def _delete(self, call: Call, target: Target, record: Record, options: DeleteOptions) -> Answer:
         kind = target.kind
         deleting.check(target, record, options)
         old = document_of(record)
         if not prepare.held(kind, old):
             if not options.dry_run:
-                await self.store.commit(Remove(record.key, record.revision))
+                await self._commit(call, Remove(record.key, record.revision))
             return Answer(document=deleting.gone(target, record))
         if "deletionTimestamp" in old["metadata"]:
             return Answer(record=record)
@@ -418,7 +415,7 @@ class Manager:
         write = put(kind, kind.storage, record.key, waiting, expect=record.revision)
         if options.dry_run:
             return Answer(record=unstored(write, record.revision))
-        return Answer(record=(await self.store.commit(write)).record)
+        return Answer(record=(await self._commit(call, write)).record)
 
     async def delete_collection(self, call: Call) -> Answer:
         """Deletes what a list would show; answers that list. Objects that others delete meanwhile are no error."""
@@ -431,7 +428,7 @@ class Manager:
             target = replace(call.target, namespace=record.key.namespace or None, name=record.key.name)
 
             async def same(found: Record) -> Answer:
-                return await self._delete(target, found, delete) if found.uid == record.uid else Answer()
+                return await self._delete(call, target, found, delete) if found.uid == record.uid else Answer()
 
             try:
                 await self._newest(target, same)

@@ -10,9 +10,11 @@ import random
 from typing import Any
 
 from registry import metadata as meta
+from registry.errors import TooLarge
 from registry.kinds import Kind
 from registry.names import generate_name
 from registry.times import format_time
+from storage.store import Record
 
 Document = dict[str, Any]
 
@@ -131,3 +133,10 @@ def held(kind: Kind, document: Document) -> bool:
     return bool(
         document["metadata"].get("finalizers") or (kind.strategy.finalizers_in_spec and document.get("spec", {}).get("finalizers"))
     )
+
+
+def check_size(desired: bytes, status: bytes, largest: int, before: Record | None) -> None:
+    """Raises TooLarge. An object that is too large already may be changed as long as it does not grow."""
+    size = len(desired) + len(status)
+    if size > largest and (before is None or size > len(before.desired) + len(before.status)):
+        raise TooLarge(f"Request entity too large: the object would have {size} bytes, limit is {largest}")

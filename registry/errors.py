@@ -26,7 +26,7 @@ bug of ours, answered as InternalError without its insides.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, ClassVar
 
@@ -216,6 +216,36 @@ class Timeout(ApiError):
 
     code = 504
     reason = "Timeout"
+
+
+def from_status(status: Mapping[str, Any]) -> ApiError:
+    """The refusal that a Status of another server tells, with its own words. What is not known here keeps its place in the table:
+    a 5xx is an InternalError, anything else a BadRequest."""
+    code, reason = status.get("code"), status.get("reason")
+    message = str(status.get("message") or reason or f"refused with {code}")
+    said = status.get("details")
+    about = dict(said) if isinstance(said, Mapping) else None
+    kinds = [kind for kind in ApiError.__subclasses__() if kind.code == code]
+    kind = next((each for each in kinds if each.reason == reason), kinds[0] if len(kinds) == 1 else None)
+    if kind is Unauthorized:
+        return Unauthorized()
+    if kind is Invalid:
+        return _told_invalid(message, about or {})
+    if kind is None:
+        kind = InternalError if not isinstance(code, int) or code >= 500 else BadRequest
+    return kind(message, details=about)
+
+
+def _told_invalid(message: str, about: dict[str, Any]) -> Invalid:
+    causes = [
+        Cause(*(str(each.get(key) or "") for key in ("reason", "message", "field")))
+        for each in about.get("causes") or ()
+        if isinstance(each, Mapping)
+    ]
+    kind, group, name = (str(about.get(key) or "") for key in ("kind", "group", "name"))
+    error = Invalid(kind, group, name, causes)
+    error.message, error.details, error.args = message, about, (message,)
+    return error
 
 
 def details(*, name: str = "", group: str = "", kind: str = "", uid: str = "", causes: Iterable[Cause] = ()) -> dict[str, Any]:

@@ -50,6 +50,8 @@ def _decide_one(write: Write, overlay: dict[Key, Record | None], current: Curren
     found = previous.revision if previous is not None else 0
     if found != write.expect:
         return Conflict(key, found)
+    if write.fence is not None and (conflict := _unmet(write.fence, overlay, current)) is not None:
+        return conflict
     if isinstance(write, Put):
         if write.require is not None and (conflict := _unmet(write.require, overlay, current)) is not None:
             return conflict

@@ -82,7 +82,7 @@ class Put(msgspec.Struct, frozen=True):
     """Write the object at `key`. `expect` is the revision that it was read at; 0 says that it must not exist.
 
     `require` names another object and the revision that it must still have, for a write that was decided on both (an object and
-    its namespace, say).
+    its namespace, say). `fence` is another such pair, for what only the present holder of something may write.
     """
 
     key: Key
@@ -92,13 +92,15 @@ class Put(msgspec.Struct, frozen=True):
     status: bytes
     expect: int
     require: tuple[Key, int] | None = None
+    fence: tuple[Key, int] | None = None
 
 
 class Remove(msgspec.Struct, frozen=True):
-    """Delete the object at `key`, which was read at revision `expect` (never 0)."""
+    """Delete the object at `key`, which was read at revision `expect` (never 0). `fence` is as in `Put`."""
 
     key: Key
     expect: int
+    fence: tuple[Key, int] | None = None
 
 
 Write = Put | Remove
@@ -118,7 +120,7 @@ class StoreError(Exception):
 class Conflict(StoreError):
     """The object at `key` is at revision `found`, not where the write expected it. 0: it does not exist.
 
-    `key` is that of the write, or the one that it requires.
+    `key` is that of the write, or one that it requires.
     """
 
     def __init__(self, key: Key, found: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import partial
 
 import anyio
+import msgspec
 import pytest
 
 from storage.opening import open_store
@@ -118,6 +119,21 @@ async def test_a_required_object_that_moves_on_in_the_same_batch_counts(store: S
     ]
     results = await together(*(partial(store.commit, write) for write in writes))
     assert [type(result) for result in results] == [Change, Change, Conflict]
+
+
+async def test_a_write_behind_a_fence_that_has_moved_is_refused_be_it_a_deletion(store: SqlStore) -> None:
+    lease = key("l", "kube-system", LEASES)
+    held = (await store.commit(put(lease))).revision
+    made = await store.commit(msgspec.structs.replace(put(key("a")), fence=(lease, held)))
+    await update(store, lease, '{"renewed":true}')
+    for write in (
+        msgspec.structs.replace(put(key("a"), '{"late":true}', expect=made.revision), fence=(lease, held)),
+        Remove(key("a"), made.revision, fence=(lease, held)),
+    ):
+        with pytest.raises(Conflict) as refused:
+            await store.commit(write)
+        assert (refused.value.key, refused.value.found) == (lease, revision_of(store, lease))
+    await store.commit(Remove(key("a"), made.revision, fence=(lease, revision_of(store, lease))))
 
 
 async def test_a_list_is_ordered_by_namespace_and_name_and_does_not_change_afterwards(store: SqlStore) -> None:

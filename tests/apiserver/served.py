@@ -1,0 +1,86 @@
+"""A world behind a real socket: uvicorn with TLS on a free port of 127.0.0.1, in the loop of the test, and a kubeconfig for it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+from pathlib import Path
+from tempfile import mkdtemp
+
+from admission.identity import ADMIN
+from admission.tokens import TokenTable
+from apiserver import kubeconfig, kubeconfig_read, tls
+from apiserver.asgi import App, Timing
+from apiserver.config import Address, Limits, Tls
+from apiserver.discovery import Discovery
+from apiserver.documents import OpenAPIDocuments
+from apiserver.health import Health, ping
+from apiserver.kubeconfig_read import Credentials
+from apiserver.listening import http_config, serving
+from apiserver.pages import Pages
+from apiserver.serve import version_info
+from apiserver.sockets import bind
+from tests.apiserver.world import NOW, World
+
+PLAIN = Timing()
+TOKEN = "a-token-that-nobody-guesses"
+
+
+@dataclass(frozen=True, slots=True)
+class Served:
+    """Where a world is served, as its kubeconfig says. `requests` are those of the access log: identity, verb, resource, status."""
+
+    credentials: Credentials
+    app: App
+    requests: list[tuple[str, str, str, int]]
+
+
+class _Access:
+    def __init__(self) -> None:
+        self.requests: list[tuple[str, str, str, int]] = []
+
+    def record(self, identity: str, verb: str, resource: str, namespace: str, name: str, status: int, duration_s: float) -> None:
+        self.requests.append((identity, verb, resource, status))
+
+
+@lru_cache(maxsize=1)
+def certificate() -> tls.Certificate:
+    """One certificate for all: making it takes a while."""
+    folder = Path(mkdtemp(prefix="skep-tls-"))
+    return tls.certificate(folder, Tls(), host="127.0.0.1", hostname="localhost", now=datetime.now(UTC))
+
+
+@asynccontextmanager
+async def served(world: World, folder: Path, timing: Timing = PLAIN) -> AsyncIterator[Served]:
+    """Serves the world for the body."""
+    access, shown = _Access(), certificate()
+    pages = Pages(
+        Discovery(world.registry),
+        OpenAPIDocuments(world.registry),
+        Health({"readyz": {"ping": ping}}, lambda *_: None),
+        version_info(),
+    )
+    app = App(
+        world.manager,
+        world.store,
+        pages,
+        TokenTable([(TOKEN, ADMIN)]),
+        access=access,
+        log=world.log,
+        now=lambda: NOW,
+        chance=random.Random(1),
+        body_limit=3 * 2**20,
+        timing=timing,
+    )
+    config = http_config(app, cert_file=shown.cert_file, key_file=shown.key_file, limits=Limits(), grace=1)
+    listener, address = bind(Address("127.0.0.1", 0))
+    path = kubeconfig.write(folder, server=kubeconfig.server_url(address), ca_pem=shown.ca_pem, token=TOKEN)
+    with listener:
+        async with serving(config, listener) as server:
+            yield Served(kubeconfig_read.read(path), app, access.requests)
+            app.end_watches()
+            server.should_exit = True
