@@ -24,6 +24,7 @@ import anyio
 from actors.actor import Actor, Again, Done, Live, Outcome, Run, Terminal
 from actors.cache import Cache, Held, Seen, Source, edge, labelled
 from actors.calling import Caller, set_up, tear_down
+from actors.children import Family
 from actors.clock import Clock, sleep_until
 from actors.door import Door, TypedClient, difference
 from actors.feed import Differences, follow
@@ -76,7 +77,8 @@ class Runner:
         self._terminal: set[Place] = set()  # last ended in Terminal: no resync
         self._unsynced = 1 + len(actor.observes)  # kinds that have not been listed yet
         self._insight = Insight()
-        self._client = TypedClient(environment.door, environment.clock, self._wrote)
+        self._family = Family()  # who owns what, of the kinds that are observed by owner
+        self._client = TypedClient(environment.door, environment.clock, self._wrote, self._family.places)
         self._decode: Callable[[Document], Any] = from_document(actor.model)
         self._has_conditions = has_conditions(actor.model)
         self._counts_generations = counts_generations(actor.model)
@@ -161,14 +163,18 @@ class Runner:
 
     async def _follow_observed(self, observation: Observation) -> None:
         decode: Callable[[Document], Any] = from_document(observation.model)
-        first = True
+        first, by_owner = True, observation.to is None and not observation.label
         async for differences in self._follow(self._environment.source, observation.model, Cache()):
             for seen in differences.seen:
+                if by_owner:
+                    self._family.saw(observation.model, seen)
                 for place in self._mapped(observation, decode, seen):
                     if observation.model is self.actor.model and place == seen.place:
                         continue  # what happens to the object itself is told apart by `edge`
                     self._terminal.discard(place)
                     self._add(place, Wake.OBSERVED)
+            if by_owner:
+                self._family.listed(observation.model)
             self._unsynced -= first
             first = False
 
