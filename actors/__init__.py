@@ -1,6 +1,7 @@
 """Actors: what runs when objects change. This is what somebody who writes one imports."""
 
 from actors.actor import Again, Done, Outcome, Run, Terminal
+from actors.children import NotTheOwnerError
 from actors.client import BlockingClient, Client, Listed, Op, Preconditions, WatchEvent
 from actors.workqueue import Wake
 from registry.declarations import Observation, Place
@@ -11,6 +12,7 @@ __all__ = [
     "Client",
     "Done",
     "Listed",
+    "NotTheOwnerError",
     "Observation",
     "Op",
     "Outcome",

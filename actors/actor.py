@@ -12,7 +12,11 @@ returns `Done` or `Again(seconds)`, either with the new status; it raises `Termi
 anything else when it failed and is to be tried again. It may take a third argument, `run: Run`, which knows why it was woken.
 
 A plain function does the same in a worker thread, with a client whose calls block. A class is made once when the actor starts; it
-has `reconcile` like the above, and may have `setup(client)` and `teardown()`.
+has `reconcile` like the above, and may have `setup(client)`, `teardown()` and `cleanup`.
+
+What an actor makes outside of the API is taken away by `cleanup`, a function (or method) like the reconcile, which is called in its
+place when the object is being deleted. Before the first run a finalizer is put on the object; it is taken off when cleanup returned
+`Done`, and only then the object goes.
 
 `from_declaration` checks all of this before anything runs.
 """
@@ -21,13 +25,18 @@ from __future__ import annotations
 
 import inspect
 import typing
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 from actors.client import Client
+from actors.permissions import Permission, permissions
+from actors.selecting import Selection, selection
 from actors.workqueue import Backoff, Wake
 from registry.declarations import ActorDeclaration, DeclarationError, Observation, Place
+from registry.names import qualified_name
+from registry.resource import Condition, set_condition
+from registry.times import format_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,13 +76,27 @@ class Run:
     """One run of a reconcile, for whoever asks.
 
     `wake` says why (several reasons may have come together). `attempt` is 1 for the first try and counts on with each failure.
-    `tell` records a core/v1 Event about the object, as in `run.tell("Fetched", "200 in 12 ms")`.
+    `tell` records a core/v1 Event about the object, as in `run.tell("Fetched", "200 in 12 ms")`. `generation` is that of the
+    object; `time` is when the run began, in seconds since 1970, by the clock that the actor runs on.
     """
 
     place: Place
     wake: Wake
     attempt: int
     tell: Tell
+    generation: int | None = None
+    time: float = 0.0
+
+    def condition(
+        self, before: Sequence[Condition], type: str, holds: bool | None, reason: str, message: str = ""
+    ) -> tuple[Condition, ...]:
+        """The conditions with the one of this type as it was found in this run: that it holds, does not, or (None) is not known.
+
+        It says for which generation it was found. When it changed is `now` only if it did.
+        """
+        status: Literal["True", "False", "Unknown"] = "Unknown" if holds is None else "True" if holds else "False"
+        found = Condition(type=type, status=status, reason=reason, message=message, observed_generation=self.generation)
+        return set_condition(before, found, format_time(self.time))
 
 
 class Tell(typing.Protocol):
@@ -93,12 +116,20 @@ class Live:
     reconcile: Reconcile
     setup: Callable[[Client], Any] | None = None
     teardown: Callable[[], Any] | None = None
+    cleanup: Reconcile | None = None
+
+
+class Shape(NamedTuple):
+    """How a function is to be called: in a worker thread, as it is a plain one; with a `Run` as a third argument."""
+
+    threaded: bool
+    takes_run: bool
 
 
 @dataclass(frozen=True, slots=True)
 class Actor:
     """A checked actor. The fields are those of `ActorDeclaration`, and besides: `start` makes what is run, `threaded` says that its
-    reconcile is a plain function, `takes_run` that it wants a `Run`."""
+    reconcile is a plain function, `takes_run` that it wants a `Run`; `cleanup` says the same of its cleanup."""
 
     name: str
     model: type
@@ -112,17 +143,25 @@ class Actor:
     observes: tuple[Observation, ...] = ()
     writes: tuple[type, ...] = ()
     source: str = ""
+    cleanup: Shape | None = None
+    finalizer: str = ""
+    selection: Selection | None = None
 
     @property
     def identity(self) -> str:
         """The user name under which it writes."""
         return f"system:actor:{self.name}"
 
+    def permissions(self) -> tuple[Permission, ...]:
+        """All that it has to be allowed, made of what it owns, observes and writes."""
+        return permissions(self.model, [each.model for each in self.observes], self.writes)
+
 
 def from_declaration(declaration: ActorDeclaration) -> Actor:
     """Checks what a plugin declared. Raises DeclarationError, which names file and line."""
     refuse = _Refusal(declaration)
     _check_numbers(declaration, refuse)
+    _check_kinds(declaration, refuse)
     target = declaration.reconcile
     is_class = inspect.isclass(target)
     function = getattr(target, "reconcile", None) if is_class else target
@@ -130,16 +169,16 @@ def from_declaration(declaration: ActorDeclaration) -> Actor:
         refuse(
             f"class {target.__name__} needs a method: async def reconcile(self, object, client)" if is_class else "is not callable"
         )
-    parameters = _parameters(function, refuse, skip=1 if is_class else 0)
-    _check_object_type(declaration, function, parameters[0], refuse)
+    shape = _shape(declaration, function, refuse, skip=1 if is_class else 0)
     if is_class:
         _check_class(target, refuse)
+    finalizer = _finalizer(declaration, refuse)
     return Actor(
         name=declaration.name,
         model=declaration.model,
-        start=_starter(target, is_class=is_class),
-        threaded=not _is_async(function),
-        takes_run=len(parameters) == 3,
+        start=_starter(target, declaration.cleanup, is_class=is_class),
+        threaded=shape.threaded,
+        takes_run=shape.takes_run,
         concurrency=declaration.concurrency,
         resync=declaration.resync,
         timeout=declaration.timeout,
@@ -147,6 +186,9 @@ def from_declaration(declaration: ActorDeclaration) -> Actor:
         observes=tuple(each if isinstance(each, Observation) else Observation(each) for each in declaration.observes),
         writes=tuple(declaration.writes),
         source=declaration.source,
+        cleanup=_cleanup(declaration, refuse),
+        finalizer=finalizer,
+        selection=_selection(declaration, finalizer, refuse),
     )
 
 
@@ -170,14 +212,73 @@ def _check_numbers(declaration: ActorDeclaration, refuse: _Refusal) -> None:
         refuse(f"resync is {declaration.resync:g} s; it must be more than 0, or None for never")
     if not 0 < base <= limit:
         refuse(f"backoff is ({base:g}, {limit:g}); it must be the first wait and the longest wait, in seconds")
+
+
+def _check_kinds(declaration: ActorDeclaration, refuse: _Refusal) -> None:
     for each in declaration.observes:
         model = each.model if isinstance(each, Observation) else each
         if not inspect.isclass(model):
             refuse(f"observes {model!r}; it must be a kind's type, or Observation(type, to=function)")
+        if isinstance(each, Observation):
+            _check_observation(each, refuse)
+    for model in declaration.writes:
+        if not inspect.isclass(model):
+            refuse(f"writes {model!r}; it must be a kind's type")
 
 
-def _parameters(function: Callable[..., Any], refuse: _Refusal, skip: int) -> list[inspect.Parameter]:
-    """The two or three arguments that a reconcile takes."""
+def _check_observation(observation: Observation, refuse: _Refusal) -> None:
+    name = observation.model.__name__
+    if observation.to is not None and observation.label:
+        refuse(f"Observation({name}): objects are found by to=... or by label=..., not by both")
+    if observation.to is not None and not callable(observation.to):
+        refuse(f"Observation({name}, to={observation.to!r}): to must be a function that gives pairs of namespace and name")
+    if observation.namespace_label and not observation.label:
+        refuse(f"Observation({name}): namespace_label={observation.namespace_label!r} goes with label=..., which names the object")
+    for label in filter(None, (observation.label, observation.namespace_label)):
+        for problem in qualified_name(label):
+            refuse(f"Observation({name}): label {label!r}: {problem}")
+
+
+def _shape(
+    declaration: ActorDeclaration, function: Callable[..., Any], refuse: _Refusal, *, skip: int, role: str = "reconcile"
+) -> Shape:
+    """How a reconcile or a cleanup is called."""
+    parameters = _parameters(function, refuse, skip, role)
+    _check_object_type(declaration, function, parameters[0], refuse)
+    return Shape(threaded=not _is_async(function), takes_run=len(parameters) == 3)
+
+
+def _cleanup(declaration: ActorDeclaration, refuse: _Refusal) -> Shape | None:
+    target = declaration.reconcile
+    method = getattr(target, "cleanup", None) if inspect.isclass(target) else None
+    if method is not None and declaration.cleanup is not None:
+        refuse(f"class {target.__name__} has a method cleanup; leave out cleanup=...")
+    function = method if method is not None else declaration.cleanup
+    if function is None:
+        return None
+    if not callable(function) or inspect.isclass(function):
+        refuse(f"cleanup is {function!r}; it must be a function that takes (object, client) or (object, client, run)")
+    return _shape(declaration, function, refuse, skip=0 if method is None else 1, role="cleanup")
+
+
+def _finalizer(declaration: ActorDeclaration, refuse: _Refusal) -> str:
+    chosen = declaration.finalizer or f"skep.dev/{declaration.name}"
+    for problem in qualified_name(chosen):
+        refuse(f"finalizer {chosen!r}: {problem}")
+    if "/" not in chosen:
+        refuse(f"finalizer {chosen!r} needs a domain of yours before it, as in 'shop.example/{chosen}'")
+    return chosen
+
+
+def _selection(declaration: ActorDeclaration, finalizer: str, refuse: _Refusal) -> Selection | None:
+    try:
+        return selection(declaration.model, declaration.labels, declaration.fields, finalizer)
+    except ValueError as error:
+        refuse(str(error))
+
+
+def _parameters(function: Callable[..., Any], refuse: _Refusal, skip: int, role: str) -> list[inspect.Parameter]:
+    """The two or three arguments that a reconcile, or a cleanup, takes."""
     try:
         declared = list(inspect.signature(function).parameters.values())[skip:]
     except (TypeError, ValueError):
@@ -186,7 +287,7 @@ def _parameters(function: Callable[..., Any], refuse: _Refusal, skip: int) -> li
     extra = [each for each in taken[3:] if each.default is each.empty]
     needed = [each.name for each in declared if each.kind is each.KEYWORD_ONLY and each.default is each.empty]
     if len(taken) < 2 or extra or needed:
-        name = getattr(function, "__name__", "reconcile")
+        name = getattr(function, "__name__", role)
         shown = ", ".join(str(each) for each in declared)
         refuse(f"{name}({shown}) must take (object, client) or (object, client, run)")
     optional_third = len(taken) >= 3 and taken[2].default is not inspect.Parameter.empty
@@ -225,13 +326,15 @@ def _check_class(target: Any, refuse: _Refusal) -> None:
         refuse(f"{target.__name__} must be made without arguments; it gets its client in setup(self, client)")
 
 
-def _starter(target: Any, *, is_class: bool) -> Callable[[], Live]:
+def _starter(target: Any, cleanup: Reconcile | None, *, is_class: bool) -> Callable[[], Live]:
     if not is_class:
-        return lambda: Live(target)
+        return lambda: Live(target, cleanup=cleanup)
 
     def start() -> Live:
         made = target()
-        return Live(made.reconcile, getattr(made, "setup", None), getattr(made, "teardown", None))
+        return Live(
+            made.reconcile, getattr(made, "setup", None), getattr(made, "teardown", None), getattr(made, "cleanup", cleanup)
+        )
 
     return start
 

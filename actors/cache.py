@@ -17,7 +17,7 @@ from typing import NamedTuple, Protocol
 import msgspec
 
 from actors.workqueue import Wake
-from registry.declarations import Place
+from registry.declarations import Observation, Place
 from registry.nodes import Document
 
 
@@ -96,6 +96,17 @@ def edge(seen: Seen) -> Wake:
     if seen.old is None or seen.old.uid != seen.new.uid or seen.old.desired != seen.new.desired:
         return Wake.DESIRED
     return Wake.NONE
+
+
+def labelled(observation: Observation, document: Document) -> list[Place]:
+    """What an observed object names by its labels: with the namespace that is meant, and without, for kinds that have none."""
+    metadata = document["metadata"]
+    labels = metadata.get("labels") or {}
+    name = labels.get(observation.label)
+    if not name:
+        return []
+    namespace = labels.get(observation.namespace_label) or metadata.get("namespace", "")
+    return list(dict.fromkeys((Place(namespace, name), Place("", name))))
 
 
 class Cache:

@@ -20,7 +20,7 @@ import anyio.lowlevel
 import anyio.to_thread
 from anyio.abc import TaskGroup
 
-from actors.actor import Actor, Again, Done, Live, Outcome, Run, Terminal
+from actors.actor import Actor, Again, Done, Live, Outcome, Reconcile, Run, Shape, Terminal
 from actors.client import BlockingClient, Client
 from actors.clock import Clock
 from registry.declarations import Place
@@ -65,11 +65,15 @@ class Caller:
         self._tasks = tasks
         self._given_up: dict[Place, _Thread] = {}  # runs that are over for us, and whose threads may be at work
 
-    async def call(self, obj: Any, run: Run) -> Outcome | Terminal:
-        """One run. Raises RunTimeoutError, and whatever the reconcile raises except Terminal."""
+    async def call(self, obj: Any, run: Run, *, cleaning: bool = False) -> Outcome | Terminal:
+        """One run of the reconcile, or of the cleanup. Raises RunTimeoutError, and whatever that raises except Terminal."""
+        function, shape = self._live.reconcile, Shape(self._actor.threaded, self._actor.takes_run)
+        if cleaning and self._live.cleanup is not None and self._actor.cleanup is not None:
+            function, shape = self._live.cleanup, self._actor.cleanup
+        arguments = (run,) if shape.takes_run else ()
         try:
             with self._clock.deadline(self._clock.now() + self._actor.timeout) as scope:
-                returned = await (self._in_thread(obj, run) if self._actor.threaded else self._awaited(obj, run))
+                returned = await (self._in_thread if shape.threaded else self._awaited)(function, obj, run.place, arguments)
         except Terminal as terminal:
             return terminal
         if scope.cancelled_caught:
@@ -82,8 +86,8 @@ class Caller:
         if thread is not None:
             await thread.finished.wait()
 
-    async def _awaited(self, obj: Any, run: Run) -> Any:
-        returned = self._live.reconcile(*self._arguments(obj, self._client, run))
+    async def _awaited(self, function: Reconcile, obj: Any, place: Place, more: tuple[Run, ...]) -> Any:
+        returned = function(obj, self._client, *more)
         if not inspect.isawaitable(returned):
             return returned
         try:
@@ -94,23 +98,19 @@ class Caller:
             await anyio.lowlevel.checkpoint_if_cancelled()
             raise AwaitedCancelledError("something that the reconcile awaited was cancelled") from None
 
-    async def _in_thread(self, obj: Any, run: Run) -> Any:
+    async def _in_thread(self, function: Reconcile, obj: Any, place: Place, more: tuple[Run, ...]) -> Any:
         thread = _Thread()
         client = BlockingClient(self._client, lambda: thread.counts)
-        arguments = self._arguments(obj, client, run)
-        self._tasks.start_soon(thread.run, lambda: self._live.reconcile(*arguments))
-        self._given_up[run.place] = thread
+        self._tasks.start_soon(thread.run, lambda: function(obj, client, *more))
+        self._given_up[place] = thread
         try:
             await thread.finished.wait()
         finally:
             thread.counts = False
-        del self._given_up[run.place]
+        del self._given_up[place]
         if thread.raised is not None:
             raise thread.raised
         return thread.returned
-
-    def _arguments(self, obj: Any, client: Client | BlockingClient, run: Run) -> tuple[Any, ...]:
-        return (obj, client, run) if self._actor.takes_run else (obj, client)
 
 
 def outcome_of(returned: object) -> Outcome:

@@ -10,7 +10,7 @@ What it promises:
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
 from typing import Any, Generic, Protocol, TypeVar
@@ -112,6 +112,21 @@ class Client(Protocol):
         """Deletes an object; returns it if it stays until its finalizers are done. None: it is gone, or was not there."""
         ...
 
+    async def own(self, owner: Object, child: T) -> T:
+        """Makes sure that the child is there, belongs to the owner (also by its owner reference), and is as it is given.
+
+        Creates it, or changes those of the given fields that differ; returns it as it is stored. Raises NotTheOwnerError (of
+        `actors.children`) if an object of the name belongs to somebody else, ConflictError if it is being deleted.
+        """
+        ...
+
+    async def children(self, owner: Object, wanted: Iterable[Object], *, of: Sequence[type[Object]]) -> Sequence[Object]:
+        """Makes the owner's children of the kinds `of` be exactly these: `own` for each, and the others are deleted.
+
+        Returns them as they are stored, in their order. Names must be the same in every run.
+        """
+        ...
+
     def watch(
         self, model: type[T], namespace: str | None = None, *, after: int, labels: Labels = "", fields: str = ""
     ) -> AsyncGenerator[Sequence[WatchEvent[T]], None]:
@@ -171,6 +186,14 @@ class BlockingClient:
     def delete(self, model: type[T], name: str, namespace: str = "", *, preconditions: Preconditions | None = None) -> T | None:
         """See `Client.delete`."""
         return self._call(lambda: self._client.delete(model, name, namespace, preconditions=preconditions))
+
+    def own(self, owner: Object, child: T) -> T:
+        """See `Client.own`."""
+        return self._call(lambda: self._client.own(owner, child))
+
+    def children(self, owner: Object, wanted: Iterable[Object], *, of: Sequence[type[Object]]) -> Sequence[Object]:
+        """See `Client.children`."""
+        return self._call(lambda: self._client.children(owner, wanted, of=of))
 
     def wait_until(
         self, model: type[T], name: str, namespace: str, condition: Callable[[T | None], bool], *, within: float | None = None

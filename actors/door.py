@@ -6,18 +6,20 @@ is made of them here, once.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, NamedTuple, Protocol
 
 import msgspec
 
+from actors.children import Kin, exactly, own
 from actors.client import Labels, Listed, Op, Preconditions, T, WatchEvent, place_of, selector
 from actors.clock import Clock, sleep_until
 from registry.declarations import Place
 from registry.errors import ConflictError, ExpiredError, NotFound, Timeout
 from registry.nodes import Document
+from registry.resource import Object
 from registry.typed import from_document, to_document
 
 _ATTEMPTS = 20
@@ -88,8 +90,9 @@ Wrote = Callable[[type, Place, Document | None], None]
 class TypedClient:
     """A `Client` on top of a `Door`: types in and out, and all that is made of several calls."""
 
-    def __init__(self, door: Door, clock: Clock, wrote: Wrote | None = None) -> None:
+    def __init__(self, door: Door, clock: Clock, wrote: Wrote | None = None, kin: Kin | None = None) -> None:
         self._door = door
+        self._kin = kin
         self._clock = clock
         self._wrote = wrote
         self._decoders: dict[type, Callable[[Document], Any]] = {}  # bound once per type
@@ -170,6 +173,14 @@ class TypedClient:
         if self._wrote is not None:
             self._wrote(model, place, None)
         return None
+
+    async def own(self, owner: Object, child: T) -> T:
+        """See `Client.own`."""
+        return await own(self, owner, child)
+
+    async def children(self, owner: Object, wanted: Iterable[Object], *, of: Sequence[type[Object]]) -> Sequence[Object]:
+        """See `Client.children`."""
+        return await exactly(self, owner, wanted, of, self._kin)
 
     def watch(
         self, model: type[T], namespace: str | None = None, *, after: int, labels: Labels = "", fields: str = ""

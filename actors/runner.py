@@ -7,6 +7,7 @@ What it promises:
 * **Not by itself.** A change of nothing but the status does not wake the owner of that status.
 * **One at a time.** Never two runs of one key, never more than `concurrency` runs.
 * **It sees what it wrote.** A run begins with a state that is not older than what this actor has written to the object.
+* **Nothing left behind.** With a cleanup: no run before the finalizer is stored, and none taken off before the cleanup succeeded.
 * **One status write.** At most one patch per run, and none if nothing changed; never onto another object of the same name.
 * **It stays up.** Whatever a reconcile, the source or the API raises is logged, shown and retried. Cancellation ends it.
 """
@@ -20,15 +21,18 @@ from typing import Any, NamedTuple
 
 import anyio
 
-from actors.actor import Actor, Again, Live, Outcome, Run, Terminal
-from actors.cache import Cache, Held, Seen, Source, edge
+from actors.actor import Actor, Again, Done, Live, Outcome, Run, Terminal
+from actors.cache import Cache, Held, Seen, Source, edge, labelled
 from actors.calling import Caller, set_up, tear_down
+from actors.children import Family
 from actors.clock import Clock, sleep_until
 from actors.door import Door, TypedClient, difference
 from actors.feed import Differences, follow
+from actors.finalizing import Finalizing, Step
 from actors.insight import Ended, Failing, Insight, Snapshot
 from actors.recorder import Log, Recorder, presentable
-from actors.status import STALLED, has_conditions, recovered, stalled, status_document
+from actors.selecting import Selected
+from actors.status import STALLED, counts_generations, has_conditions, recovered, stalled, status_document
 from actors.workqueue import Backoff, Chance, Taken, Wake, Workqueue
 from registry.declarations import Observation, Place
 from registry.errors import ConflictError, NotFound
@@ -69,14 +73,17 @@ class Runner:
         self._queue = environment.queue(actor.backoff, environment.chance)
         self._cache = Cache()  # the objects of the actor's own kind
         self._by_uid: dict[str, Place] = {}  # of the objects in _cache, kept if owner references are to be followed
-        self._follows_owners = any(observation.to is None for observation in actor.observes)
+        self._follows_owners = any(observation.to is None and not observation.label for observation in actor.observes)
         self._written: dict[Place, _Written] = {}  # own writes that the cache has not caught up with
         self._terminal: set[Place] = set()  # last ended in Terminal: no resync
         self._unsynced = 1 + len(actor.observes)  # kinds that have not been listed yet
         self._insight = Insight()
-        self._client = TypedClient(environment.door, environment.clock, self._wrote)
+        self._family = Family()  # who owns what, of the kinds that are observed by owner
+        self._client = TypedClient(environment.door, environment.clock, self._wrote, self._family.places)
         self._decode: Callable[[Document], Any] = from_document(actor.model)
         self._has_conditions = has_conditions(actor.model)
+        self._counts_generations = counts_generations(actor.model)
+        self._finalizing = Finalizing(actor.model, actor.finalizer, cleans=actor.cleanup is not None, door=environment.door)
         self._signal = anyio.Event()  # something happened that the dispatcher must see
         self._stop_at: float | None = None  # when what is still running is cancelled; None: not stopping
 
@@ -130,7 +137,10 @@ class Runner:
 
     async def _follow_own(self) -> None:
         first = True
-        async for differences in self._follow(self.actor.model, self._cache):
+        source, selection = self._environment.source, self.actor.selection
+        if selection is not None:
+            source = Selected(source, selection)
+        async for differences in self._follow(source, self.actor.model, self._cache):
             if differences.listed:
                 self._written = {place: each for place, each in self._written.items() if each.revision > self._cache.revision}
             for seen in differences.seen:
@@ -148,20 +158,24 @@ class Runner:
             if seen.new is not None:
                 self._by_uid[seen.new.uid] = seen.place
         wake = edge(seen)
-        if wake:
+        if wake and not self._finalizing.is_own(seen):
             self._terminal.discard(seen.place)
             self._add(seen.place, wake)
 
     async def _follow_observed(self, observation: Observation) -> None:
         decode: Callable[[Document], Any] = from_document(observation.model)
-        first = True
-        async for differences in self._follow(observation.model, Cache()):
+        first, by_owner = True, observation.to is None and not observation.label
+        async for differences in self._follow(self._environment.source, observation.model, Cache()):
             for seen in differences.seen:
+                if by_owner:
+                    self._family.saw(observation.model, seen)
                 for place in self._mapped(observation, decode, seen):
                     if observation.model is self.actor.model and place == seen.place:
                         continue  # what happens to the object itself is told apart by `edge`
                     self._terminal.discard(place)
                     self._add(place, Wake.OBSERVED)
+            if by_owner:
+                self._family.listed(observation.model)
             self._unsynced -= first
             first = False
 
@@ -181,12 +195,14 @@ class Runner:
         document = held.document()
         if observation.to is not None:
             return [Place(*place) for place in observation.to(decode(document))]
+        if observation.label:
+            return [place for place in labelled(observation, document) if self._cache.get(place) is not None]
         owners = document["metadata"].get("ownerReferences") or ()
         return [self._by_uid[owner["uid"]] for owner in owners if owner["uid"] in self._by_uid]
 
-    def _follow(self, model: type, cache: Cache) -> AsyncGenerator[Differences, None]:
+    def _follow(self, source: Source, model: type, cache: Cache) -> AsyncGenerator[Differences, None]:
         environment = self._environment
-        return follow(environment.source, model, cache, environment.clock, environment.chance, environment.log)
+        return follow(source, model, cache, environment.clock, environment.chance, environment.log)
 
     async def _resync(self, period: float) -> None:
         while True:
@@ -250,11 +266,18 @@ class Runner:
         document: Document | None = None
         try:
             document = await self._newest(taken.key)
+            step = Step.LEAVE if document is None else self._finalizing.step(document)
+            if document is not None and step is Step.HOLD:
+                document = await self._held(taken.key, document)
             if document is None:
                 return Ended("gone")
+            if step is Step.LEAVE:
+                return Ended("success")
             obj = self._decode(document)
-            outcome = await caller.call(obj, self._run(taken, document))
+            outcome = await caller.call(obj, self._run(taken, document), cleaning=step is Step.CLEAN)
             await self._write_status(taken.key, document, outcome)
+            if isinstance(outcome, Done) and self._finalizing.releases(document):
+                self._released(taken.key, await self._finalizing.release(taken.key, document))
         except ConflictError as error:
             return Ended("conflict", error=presentable(str(error)))
         except Exception as error:  # whatever a reconcile raises: it is shown and tried again
@@ -266,7 +289,8 @@ class Runner:
             self._environment.recorder.record(document, "Warning" if warning else "Normal", reason, message)
 
         deleting = Wake.DELETED if document["metadata"].get("deletionTimestamp") else Wake.NONE
-        return Run(taken.key, taken.wake | deleting, self._queue.failures.get(taken.key, 0) + 1, tell)
+        attempt, generation = self._queue.failures.get(taken.key, 0) + 1, document["metadata"].get("generation")
+        return Run(taken.key, taken.wake | deleting, attempt, tell, generation, self._clock.time())
 
     def _failed(self, place: Place, document: Document | None, error: Exception) -> Ended:
         shown = presentable(f"{type(error).__name__}: {error}")
@@ -297,14 +321,29 @@ class Runner:
         if document is None or held is None or held.revision < revision:
             self._written[place] = _Written(revision, document)
 
+    async def _held(self, place: Place, document: Document) -> Document | None:
+        """The object with the actor's finalizer on it; None if it is gone."""
+        try:
+            held = await self._finalizing.hold(place, document)
+        except NotFound:
+            return None
+        self._wrote(self.actor.model, place, held)
+        return held
+
+    def _released(self, place: Place, remains: Document | None) -> None:
+        if remains is not None or self._cache.get(place) is not None:
+            self._wrote(self.actor.model, place, remains)
+
     async def _newest(self, place: Place) -> Document | None:
         """The newest state that is known, at least as new as what this actor has written; None if there is no such object."""
         written = self._written.get(place)
         if written is not None and written.document is None:
             try:
-                return await self._environment.door.get(self.actor.model, place)
+                found = await self._environment.door.get(self.actor.model, place)
             except NotFound:
                 return None
+            selection = self.actor.selection
+            return found if selection is None or selection.matches(found) else None
         return self._known(place)
 
     def _known(self, place: Place) -> Document | None:
@@ -318,6 +357,8 @@ class Runner:
         newest = self._known(place) or document
         before: Document = newest.get("status") or {}
         wanted = before if outcome.status is None else status_document(outcome.status, self.actor.model.__name__)
+        if self._counts_generations and outcome.status is not None:
+            wanted = {"observedGeneration": document["metadata"].get("generation")} | wanted
         if self._has_conditions:
             wanted = self._with_condition(wanted, document["metadata"].get("generation"), outcome)
         patch = difference(before, wanted)

@@ -39,6 +39,12 @@ def has_conditions(model: type) -> bool:
     return any(_field(each, "conditions") is not None for each in _alternatives(status))
 
 
+def counts_generations(model: type) -> bool:
+    """Whether the kind's status has a field `observedGeneration`: it is that of the object of the run, unless a run says else."""
+    status = _field(msgspec.inspect.type_info(model), "status")
+    return any(_field(each, "observedGeneration") is not None for each in _alternatives(status))
+
+
 def stalled(status: Document, condition: Condition, now: str) -> Document:
     """The status with this condition `Stalled` in it."""
     return {**status, "conditions": _documents(set_condition(_conditions(status), condition, now))}

@@ -6,7 +6,7 @@ The vocabulary knows no actors; it carries their declarations from the plugin to
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -25,13 +25,17 @@ class Place(NamedTuple):
 class Observation:
     """A kind that an actor looks at but does not own. Every change of such an object, status included, wakes keys of the actor.
 
-    `to` maps an object of `model` to the objects of the actor's own kind that are to be woken: pairs of namespace and name. None:
-    the owners that its `metadata.ownerReferences` name (matched by uid). It is called with the object before and the object after a
-    change, so that an object that moves from one to another wakes both.
+    `to` maps an object of `model` to the objects of the actor's own kind that are to be woken: pairs of namespace and name. It is
+    called with the object before and the object after a change, so that an object that moves from one to another wakes both.
+    `label` says the same without a function: the value of that label is the name. Its namespace is that of the observed object, or
+    the value of `namespace_label` (a label's value cannot hold `namespace/name`); a kind without namespaces is found all the same.
+    Neither: the owners that its `metadata.ownerReferences` name (matched by uid).
     """
 
     model: type
     to: Callable[[Any], Iterable[tuple[str, str]]] | None = None
+    label: str = ""
+    namespace_label: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,6 +52,10 @@ class ActorDeclaration:
     backoff      the wait before the first retry, and the longest wait: it doubles from one to the other
     observes     other kinds whose changes wake it: types, or `Observation`s
     writes       other kinds that it writes; its permissions come from this
+    labels       a label selector: only objects that it matches are reconciled
+    fields       a field selector, on metadata and spec: the same
+    cleanup      called instead of reconcile when an object is being deleted; until it has succeeded, a finalizer holds the object
+    finalizer    the name of that finalizer; empty: `skep.dev/<name>`
     """
 
     name: str
@@ -60,6 +68,10 @@ class ActorDeclaration:
     backoff: tuple[float, float] = (0.5, 300.0)
     observes: Iterable[type | Observation] = ()
     writes: Iterable[type] = ()
+    labels: str | Mapping[str, str] = ""
+    fields: str | Mapping[str, str] = ""
+    cleanup: Callable[..., Any] | None = None
+    finalizer: str = ""
 
 
 class DeclarationError(ValueError):

@@ -21,7 +21,7 @@ from actors.door import Page, Query
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
 from registry.declarations import ActorDeclaration, Place
-from registry.errors import AlreadyExists, ConflictError, ExpiredError, NotFound
+from registry.errors import AlreadyExists, ConflictError, ExpiredError, Invalid, NotFound, forbidden
 from registry.nodes import Document
 from registry.patches import merge_patch
 from registry.resource import Conditions, Metadata, Resource, Spec, Status
@@ -150,6 +150,10 @@ class World:
         new = {"apiVersion": "t.example/v1", "kind": model.__name__} | document | {"metadata": metadata}
         if old is not None and old.get("spec") != new.get("spec"):
             metadata["generation"] = old["metadata"]["generation"] + 1
+        if metadata.get("deletionTimestamp") and not metadata.get("finalizers"):
+            self.objects.pop((model, place), None)
+            self._publish(model, Op.DELETED, new)
+            return new
         self.objects[model, place] = new
         self._publish(model, Op.ADDED if old is None else Op.MODIFIED, new)
         return new
@@ -163,6 +167,14 @@ class World:
         old = self.objects.pop((model, place))
         self.revision += 1
         self._publish(model, Op.DELETED, old)
+
+    def ask_to_delete(self, model: type, place: Place) -> Document | None:
+        """Somebody deletes an object: it is gone, or waits for its finalizers."""
+        old = self.objects[model, place]
+        if old["metadata"].get("finalizers"):
+            return self.put(model, merge_patch(old, {"metadata": {"deletionTimestamp": "2026-01-01T00:00:00Z"}}))
+        self.remove(model, place)
+        return None
 
     def cut(self) -> None:
         """Every watch ends."""
@@ -240,15 +252,23 @@ class World:
     async def patch(self, model: type, place: Place, merge: Document, subresource: str) -> Document:
         await self._writing(f"patch {subresource}".strip(), model, place, merge)
         old = await self.get(model, place)
-        if merge.get("metadata", {}).get("uid", old["metadata"]["uid"]) != old["metadata"]["uid"]:
+        sent, there = merge.get("metadata", {}), old["metadata"]
+        if sent.get("uid", there["uid"]) != there["uid"]:
             raise ConflictError("the uid in the precondition is another one")
+        if sent.get("resourceVersion", there["resourceVersion"]) != there["resourceVersion"]:
+            raise ConflictError("the object has been modified")
+        if there.get("deletionTimestamp") and set(sent.get("finalizers") or ()) - set(there.get("finalizers") or ()):
+            raise Invalid(model.__name__, "t.example", place.name, [forbidden("metadata.finalizers", "no new finalizers")])
         return self.put(model, merge_patch(old, merge))
 
     async def delete(self, model: type, place: Place, preconditions: Preconditions) -> Document | None:
         await self._writing("delete", model, place, preconditions)
-        await self.get(model, place)
-        self.remove(model, place)
-        return None
+        there = (await self.get(model, place))["metadata"]
+        if preconditions.uid not in (None, there["uid"]):
+            raise ConflictError("the uid in the precondition is another one")
+        if preconditions.revision not in (None, int(there["resourceVersion"])):
+            raise ConflictError("the object has been modified")
+        return self.ask_to_delete(model, place)
 
     async def watch(
         self, model: type, namespace: str | None, query: Query, after: int
