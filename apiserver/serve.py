@@ -35,6 +35,7 @@ from anyio import to_thread
 import migrations
 from actors.actor import Actor, from_declaration
 from actors.clock import SystemClock
+from actors.insight import Insight
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
 from admission.authorizer import OwnerAuthorizer
@@ -54,7 +55,9 @@ from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_
 from apiserver.manager import Call, Manager
 from apiserver.pages import Pages
 from apiserver.sockets import bind, open_many
+from apiserver.supervision import Supervisor
 from apiserver.target import Target
+from apiserver.watchdog import Watchdog
 from registry.builtin import KINDS, NAMESPACE
 from registry.builtin.namespace import INITIAL
 from registry.errors import AlreadyExists
@@ -158,7 +161,8 @@ class Server:
         largest = 2 * settings.limits.body_bytes  # room for what the server adds, and for status, which is sent apart
         authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
         self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)
-        self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
+        self._supervisors = [self._supervisor(actor, chance) for actor in actors]
+        self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
             self.manager,
@@ -172,6 +176,12 @@ class Server:
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
         )
+
+    def _supervisor(self, actor: Actor, chance: random.Random) -> Supervisor:
+        def make(insight: Insight) -> Runner:
+            return Runner(actor, self._environment(actor, chance), insight)
+
+        return Supervisor(actor.name, make, SystemClock(), chance, self._log.bind())
 
     def _environment(self, actor: Actor, chance: random.Random) -> Environment:
         identity = authenticated(Identity(actor.identity))
@@ -194,9 +204,10 @@ class Server:
             return self._ready
 
         async def actors() -> bool:
-            return all(runner.snapshot().synced for runner in self._runners)
+            return all(supervisor.snapshot().synced for supervisor in self._supervisors)
 
-        return {"ping": ping, "store": store, "actors-synced": actors, "shutdown": serving}
+        each = {f"actor-{supervisor.name}": supervisor.healthy for supervisor in self._supervisors}
+        return {"ping": ping, "store": store, "actors-synced": actors, **each, "shutdown": serving}
 
     def _unhealthy(self, name: str, error: Exception | None) -> None:
         if self._ready:
@@ -218,22 +229,22 @@ class Server:
 
     async def run(self) -> None:
         """Serves until a signal comes. One that comes after it changes nothing: the end takes no longer than the grace anyway."""
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, self._watchdog:
             await self._serve(signals)
 
     async def _serve(self, signals: AsyncIterator[signal.Signals]) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
-                for runner in self._runners:
-                    actors.start_soon(self._supervise, runner)
+                for supervisor in self._supervisors:
+                    actors.start_soon(supervisor.run, name=f"actor {supervisor.name}")
                 self._announce()
                 number = await anext(signals)
                 self._log.info("stopping", signal=signal.Signals(number).name)
                 self._ready = False
                 await anyio.sleep(ANNOUNCE)
-                for runner in self._runners:
-                    runner.stop(self._settings.shutdown_grace_seconds)
+                for supervisor in self._supervisors:
+                    supervisor.stop(self._settings.shutdown_grace_seconds)
                 self.app.end_watches()
                 http.should_exit = True
             self._store.end_watches()
@@ -252,7 +263,7 @@ class Server:
     def _announce(self) -> None:
         """Says that everything is there, to the log and to whoever started the server."""
         self._ready = True
-        self._log.info("serving", url=self._place.url, actors=len(self._runners), kinds=len(self.manager.registry.kinds))
+        self._log.info("serving", url=self._place.url, actors=len(self._supervisors), kinds=len(self.manager.registry.kinds))
         print(f"Skep serves {self._place.url}\n{self._place.kubeconfig}", file=sys.stdout, flush=True)  # noqa: T201
 
     async def _compact(self, history: History) -> None:
@@ -260,21 +271,10 @@ class Server:
             interval=history.compact_seconds, max_age=history.max_age_seconds, max_count=history.max_changes
         )
 
-    async def _supervise(self, runner: Runner) -> None:
-        """Runs an actor until it is stopped. One that breaks is started again; the server goes on."""
-        pause = 1.0
-        while True:
-            try:
-                await runner.run()
-                return
-            except Exception as error:
-                self._log.error("an actor broke; it is started again", actor=runner.actor.name, pause=pause, exc_info=error)
-            await anyio.sleep(pause)
-            pause = min(pause * 2, 60.0)
-
 
 def _authorizer(registry: Registry) -> OwnerAuthorizer:
-    return OwnerAuthorizer({kind.resource: kind.owner for kind in registry.kinds})
+    owners = {kind.resource: kind.owner for kind in registry.kinds}
+    return OwnerAuthorizer(owners, {kind.resource: kind.maker for kind in registry.kinds})
 
 
 def _chains(registry: Registry, log: Logger) -> dict[str, Chain]:
