@@ -6,13 +6,15 @@ What it promises:
   client refuses from then on, and `release` returns only when the thread is through, so that two runs of one key never overlap.
 * What is not an outcome is a TypeError that says what would be.
 * Cancellation from outside passes through; one that came from inside the reconcile is an error like others.
+* `sys.exit()` in a plugin ends its run, and not the process.
 """
 
 from __future__ import annotations
 
 import inspect
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import anyio
@@ -34,6 +36,19 @@ class AwaitedCancelledError(Exception):
     """A run was ended by a cancellation that was meant for something else."""
 
 
+class ExitedError(Exception):
+    """What a plugin wrote wanted to end the process."""
+
+
+@contextmanager
+def contained() -> Iterator[None]:
+    """What a plugin raises to end the process (SystemExit) is an error like others: an event loop would not survive it."""
+    try:
+        yield
+    except (SystemExit, KeyboardInterrupt) as error:
+        raise ExitedError(f"{type(error).__name__} was raised: an actor cannot end the process") from error
+
+
 class _Thread:
     """A plain function at work in a worker thread. `counts` is False once nobody waits for its result any more."""
 
@@ -46,7 +61,8 @@ class _Thread:
     async def run(self, function: Callable[[], Any]) -> None:
         """Returns when the function is through, or abandons it when cancelled (the process is ending)."""
         try:
-            self.returned = await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
+            with contained():
+                self.returned = await anyio.to_thread.run_sync(function, abandon_on_cancel=True)
         except Exception as error:  # of the function: it is raised where its result is wanted
             self.raised = error
         finally:
@@ -87,11 +103,11 @@ class Caller:
             await thread.finished.wait()
 
     async def _awaited(self, function: Reconcile, obj: Any, place: Place, more: tuple[Run, ...]) -> Any:
-        returned = function(obj, self._client, *more)
-        if not inspect.isawaitable(returned):
-            return returned
+        del place  # a coroutine ends when it is cancelled: nothing of it is left to wait for
         try:
-            return await returned
+            with contained():
+                returned = function(obj, self._client, *more)
+                return await returned if inspect.isawaitable(returned) else returned
         except anyio.get_cancelled_exc_class():
             # Ours if a scope around us is cancelled: then this raises. Otherwise it is from inside (something awaited was cancelled
             # by somebody else), and passing it on would end the actor as if it had been cancelled itself.
@@ -130,17 +146,19 @@ async def set_up(live: Live, client: Client) -> None:
     setup: Callable[..., Any] | None = live.setup
     if setup is None:
         return
-    if inspect.iscoroutinefunction(setup):
-        await setup(client)
-    else:
-        await anyio.to_thread.run_sync(setup, BlockingClient(client, lambda: True))
+    with contained():
+        if inspect.iscoroutinefunction(setup):
+            await setup(client)
+        else:
+            await anyio.to_thread.run_sync(setup, BlockingClient(client, lambda: True))
 
 
 async def tear_down(live: Live) -> None:
     """What a class does after its last run. Raises whatever it raises."""
     if live.teardown is None:
         return
-    if inspect.iscoroutinefunction(live.teardown):
-        await live.teardown()
-    else:
-        await anyio.to_thread.run_sync(live.teardown)
+    with contained():
+        if inspect.iscoroutinefunction(live.teardown):
+            await live.teardown()
+        else:
+            await anyio.to_thread.run_sync(live.teardown)

@@ -23,7 +23,7 @@ import anyio
 
 from actors.actor import Actor, Again, Done, Live, Outcome, Run, Terminal
 from actors.cache import Cache, Held, Seen, Source, edge, labelled
-from actors.calling import Caller, set_up, tear_down
+from actors.calling import Caller, contained, set_up, tear_down
 from actors.children import Family
 from actors.clock import Clock, sleep_until
 from actors.door import Door, TypedClient, difference
@@ -33,7 +33,7 @@ from actors.insight import Ended, Failing, Insight, Snapshot
 from actors.recorder import Log, Recorder, presentable
 from actors.selecting import Selected
 from actors.status import STALLED, counts_generations, has_conditions, recovered, stalled, status_document
-from actors.workqueue import Backoff, Chance, Taken, Wake, Workqueue
+from actors.workqueue import Backoff, Chance, Taken, Tally, Wake, Workqueue
 from registry.declarations import Observation, Place
 from registry.errors import ConflictError, NotFound
 from registry.nodes import Document
@@ -52,7 +52,7 @@ class Environment:
     clock: Clock
     chance: Chance
     log: Log
-    queue: Callable[[Backoff, Chance], Workqueue[Place]] = Workqueue
+    queue: Callable[[Backoff, Chance, Tally], Workqueue[Place]] = Workqueue
 
 
 class _Written(NamedTuple):
@@ -63,21 +63,25 @@ class _Written(NamedTuple):
 
 
 class Runner:
-    """Runs `actor` in `environment`. `run` returns after `stop`; nothing else ends it but cancellation."""
+    """Runs `actor` in `environment`. `run` returns after `stop`; nothing else ends it but cancellation.
 
-    def __init__(self, actor: Actor, environment: Environment) -> None:
+    It runs once: who wants to start it again makes another one, with the same `insight` if the counts are to go on.
+    """
+
+    def __init__(self, actor: Actor, environment: Environment, insight: Insight | None = None) -> None:
         self.actor = actor
         self._environment = environment
         self._clock = environment.clock
         self._log = environment.log
-        self._queue = environment.queue(actor.backoff, environment.chance)
+        self._insight = insight or Insight()
+        self._insight.fresh()
+        self._queue = environment.queue(actor.backoff, environment.chance, self._insight.tally)
         self._cache = Cache()  # the objects of the actor's own kind
         self._by_uid: dict[str, Place] = {}  # of the objects in _cache, kept if owner references are to be followed
         self._follows_owners = any(observation.to is None and not observation.label for observation in actor.observes)
         self._written: dict[Place, _Written] = {}  # own writes that the cache has not caught up with
         self._terminal: set[Place] = set()  # last ended in Terminal: no resync
         self._unsynced = 1 + len(actor.observes)  # kinds that have not been listed yet
-        self._insight = Insight()
         self._family = Family()  # who owns what, of the kinds that are observed by owner
         self._client = TypedClient(environment.door, environment.clock, self._wrote, self._family.places)
         self._decode: Callable[[Document], Any] = from_document(actor.model)
@@ -85,17 +89,21 @@ class Runner:
         self._counts_generations = counts_generations(actor.model)
         self._finalizing = Finalizing(actor.model, actor.finalizer, cleans=actor.cleanup is not None, door=environment.door)
         self._signal = anyio.Event()  # something happened that the dispatcher must see
+        self._live = False  # set up
+        self._set_up_error = ""  # why the last set-up failed; empty once one succeeded
+        self._paused = False  # no more runs begin
         self._stop_at: float | None = None  # when what is still running is cancelled; None: not stopping
 
     async def run(self) -> None:
         """Runs the actor until it is stopped."""
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(self._environment.recorder.run)
+            name = f"actor {self.actor.name}"  # tasks are named so that one that blocks the event loop can be told of
+            tasks.start_soon(self._environment.recorder.run, name=f"{name}: events")
             live = await self._set_up()
             if live is not None:
-                tasks.start_soon(self._follow_own)
+                tasks.start_soon(self._follow_own, name=f"{name}: watch of {self.actor.model.__name__}")
                 for observation in self.actor.observes:
-                    tasks.start_soon(self._follow_observed, observation)
+                    tasks.start_soon(self._follow_observed, observation, name=f"{name}: watch of {observation.model.__name__}")
                 if self.actor.resync is not None:
                     tasks.start_soon(self._resync, self.actor.resync)
                 await self._dispatch(live)
@@ -112,11 +120,26 @@ class Runner:
         """Somebody asks for a look at this object."""
         self._add(place, Wake.RESYNC)
 
+    def pause(self) -> None:
+        """No more runs begin; those under way go on. What happens meanwhile is kept, folded, and counts after `resume`."""
+        self._paused = True
+        self._insight.changed()
+
+    def resume(self) -> None:
+        """Runs begin again."""
+        self._paused = False
+        self._insight.changed()
+        self._signal.set()
+
     def snapshot(self) -> Snapshot:
         """What the actor is doing now."""
         insight, queue = self._insight, self._queue
         return Snapshot(
             name=self.actor.name,
+            concurrency=self.actor.concurrency,
+            live=self._live,
+            set_up_error=self._set_up_error,
+            paused=self._paused,
             synced=self._unsynced == 0,
             objects=len(self._cache),
             depth=queue.depth,
@@ -126,7 +149,12 @@ class Runner:
             last=insight.last,
             failing=tuple(insight.failing.values()),
             totals=dict(insight.totals),
-            seconds=insight.seconds,
+            adds=insight.tally.adds,
+            retries=insight.tally.retries,
+            seconds=insight.ran.seconds,
+            ran=insight.ran.shown(),
+            worked=insight.worked.shown(),
+            waited=insight.waited.shown(),
         )
 
     # What wakes keys.
@@ -134,6 +162,7 @@ class Runner:
     def _add(self, place: Place, wake: Wake) -> None:
         self._queue.add(place, wake, self._clock.now())
         self._signal.set()
+        self._insight.changed()
 
     async def _follow_own(self) -> None:
         first = True
@@ -145,7 +174,8 @@ class Runner:
                 self._written = {place: each for place, each in self._written.items() if each.revision > self._cache.revision}
             for seen in differences.seen:
                 self._own_changed(seen)
-            self._unsynced -= first
+            if first:
+                self._listed()
             first = False
 
     def _own_changed(self, seen: Seen) -> None:
@@ -176,8 +206,14 @@ class Runner:
                     self._add(place, Wake.OBSERVED)
             if by_owner:
                 self._family.listed(observation.model)
-            self._unsynced -= first
+            if first:
+                self._listed()
             first = False
+
+    def _listed(self) -> None:
+        """One kind more of which every object is known."""
+        self._unsynced -= 1
+        self._insight.changed()
 
     def _mapped(self, observation: Observation, decode: Callable[[Document], Any], seen: Seen) -> dict[Place, None]:
         """The keys that an observed change wakes. A mapping that raises is the plugin's mistake: logged, it wakes nothing."""
@@ -186,7 +222,8 @@ class Runner:
             if held is None:
                 continue
             try:
-                places.update((place, None) for place in self._targets(observation, decode, held))
+                with contained():
+                    places.update((place, None) for place in self._targets(observation, decode, held))
             except Exception as error:  # of the plugin's function: one object must not stop the others
                 self._log.error("mapping failed", actor=self.actor.name, observed=str(held.place), error=presentable(str(error)))
         return places
@@ -217,10 +254,10 @@ class Runner:
         async with anyio.create_task_group() as runs:
             caller = Caller(self.actor, live, self._client, self._clock, runs)
             while self._stop_at is None:
-                free = self._queue.running < self.actor.concurrency
+                free = not self._paused and self._queue.running < self.actor.concurrency
                 taken = self._queue.take(self._clock.now()) if free else None
                 if taken is not None:
-                    runs.start_soon(self._work, caller, taken)
+                    runs.start_soon(self._work, caller, taken, name=f"actor {self.actor.name}: {taken.key}")
                 else:
                     await self._happening(self._queue.due() if free else None)
             with self._clock.deadline(self._stop_at):
@@ -237,13 +274,13 @@ class Runner:
 
     async def _work(self, caller: Caller, taken: Taken[Place]) -> None:
         place = taken.key
-        self._insight.began(place, self._clock.now())
+        self._insight.began(place, self._clock.now(), taken.waited)
         try:
             self._conclude(place, await self._once(caller, taken))
             await caller.release(place)
         finally:
-            del self._insight.running[place]
             self._queue.done(place)
+            self._insight.over(place)
             self._signal.set()
 
     def _conclude(self, place: Place, ended: Ended) -> None:
@@ -385,13 +422,18 @@ class Runner:
         failures = 0
         while self._stop_at is None:
             try:
-                live = self.actor.start()
+                with contained():
+                    live = self.actor.start()
                 await set_up(live, self._client)
             except Exception as error:  # of the plugin: the actor is not there yet, the server is
                 failures += 1
-                self._log.error("set-up failed", actor=self.actor.name, error=presentable(f"{type(error).__name__}: {error}"))
+                self._set_up_error = presentable(f"{type(error).__name__}: {error}")
+                self._insight.changed()
+                self._log.error("set-up failed", actor=self.actor.name, error=self._set_up_error)
                 await self._happening(self._clock.now() + self.actor.backoff.delay(failures, self._environment.chance))
             else:
+                self._live, self._set_up_error = True, ""
+                self._insight.changed()
                 return live
         return None
 

@@ -66,6 +66,14 @@ class Backoff:
         return full * (1.0 - self.jitter * chance.random())
 
 
+@dataclass(slots=True)
+class Tally:
+    """What queues did, ever: `adds` are keys that became ready (folded ones count once), `retries` failures with a later try."""
+
+    adds: int = 0
+    retries: int = 0
+
+
 class Taken(NamedTuple, Generic[K]):
     """A key to be looked at, why, and for how many seconds it waited."""
 
@@ -82,11 +90,12 @@ class Waiting(NamedTuple):
 
 
 class Workqueue(Generic[K]):
-    """See the module. `backoff` and `chance` decide when a key that failed is looked at again."""
+    """See the module. `backoff` and `chance` decide when a key that failed is looked at again; `tally` is counted up."""
 
-    def __init__(self, backoff: Backoff, chance: Chance) -> None:
+    def __init__(self, backoff: Backoff, chance: Chance, tally: Tally | None = None) -> None:
         self._backoff = backoff
         self._chance = chance
+        self._tally = tally or Tally()
         self._ready: dict[K, Waiting] = {}  # to be given out, the next one first; none of them is running
         self._running: dict[K, None] = {}  # given out and not done
         self._again: dict[K, Waiting] = {}  # running, and woken since it was given out; a subset of _running
@@ -99,6 +108,7 @@ class Workqueue(Generic[K]):
         """The key is to be looked at, for this reason."""
         place = self._again if key in self._running else self._ready
         waiting = place.get(key)
+        self._tally.adds += waiting is None
         place[key] = Waiting(wake, now) if waiting is None else Waiting(waiting.wake | wake, waiting.since)
 
     def add_at(self, key: K, due: float) -> None:
@@ -135,6 +145,7 @@ class Workqueue(Generic[K]):
         """The run failed: the key is looked at again after its backoff, or before if it is woken. Returns when."""
         failures = self._failures.get(key, 0) + 1
         self._failures[key] = failures
+        self._tally.retries += 1
         self.add_at(key, now + self._backoff.delay(failures, self._chance))
         return self._timers[key]
 

@@ -3,28 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 
 from admission.identity import AUTHENTICATED
 from admission.review import Attributes
 from registry.kinds import EXTERNAL
 
 WRITES = frozenset({"update", "patch"})
+MAKES = frozenset({"create", "delete", "deletecollection"})
 
 
 class OwnerAuthorizer:
     """The status rule: a kind's status is written by the actor that owns it, and by nobody else, whatever their rights.
 
     `owners` maps a resource to the user name of its owner; `external` leaves it to everybody's rights; empty means that no actor of
-    this server owns it, so that nobody may write it.
+    this server owns it, so that nobody may write it. `makers` maps a resource to the user name that alone makes and deletes its
+    objects, if there is one.
     """
 
-    def __init__(self, owners: Mapping[str, str]) -> None:
+    def __init__(self, owners: Mapping[str, str], makers: Mapping[str, str] = MappingProxyType({})) -> None:
         self._owners = dict(owners)
+        self._makers = {resource: maker for resource, maker in makers.items() if maker}
 
     def authorize(self, attributes: Attributes) -> str | None:
         """Why it is refused; None when it is allowed."""
         if AUTHENTICATED not in attributes.identity.groups:
             return "only those who are authenticated may do anything"
+        if attributes.verb in MAKES:
+            maker = self._makers.get(attributes.resource, attributes.identity.username)
+            return None if maker == attributes.identity.username else f"{attributes.resource} are made and deleted by {maker} alone"
         if attributes.subresource != "status" or attributes.verb not in WRITES:
             return None
         owner = self._owners.get(attributes.resource, EXTERNAL)

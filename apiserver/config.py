@@ -130,6 +130,18 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     compact_seconds: Annotated[float, Meta(gt=0, le=86400, description="How often the log is looked through.")] = 60.0
 
 
+class Insight(msgspec.Struct, frozen=True, kw_only=True):
+    """What the server tells of itself and of its actors."""
+
+    blocked_seconds: Annotated[
+        float, Meta(ge=0.05, le=3600, description="What blocks the event loop for longer is named in the log, with how long.")
+    ] = 1.0
+    report_seconds: Annotated[
+        float,
+        Meta(ge=1, le=3600, description="The counts of an actor are written into its `actors` object at most this often."),
+    ] = 5.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, complete and checked: paths are absolute, `database_url` is never empty."""
 
@@ -153,6 +165,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     watch: Watch = Watch()
     history: History = History()
+    insight: Insight = Insight()
 
 
 class Setting(NamedTuple):

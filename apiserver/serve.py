@@ -34,6 +34,7 @@ from anyio import to_thread
 import migrations
 from actors.actor import Actor
 from actors.clock import SystemClock
+from actors.insight import Insight
 from actors.runner import Runner
 from admission.identity import ADMIN
 from admission.tokens import TokenTable
@@ -48,6 +49,8 @@ from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.pages import Pages
 from apiserver.sockets import bind, open_many
+from apiserver.supervision import Supervisor
+from apiserver.watchdog import Watchdog
 from apiserver.wiring import actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.kinds import Registry
@@ -146,7 +149,8 @@ class Server:
         chance = PooledRandom()
         bound = settings.limits.body_bytes
         self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound)
-        self._runners = [self._runner(actor, chance) for actor in actors]
+        self._supervisors = [self._supervisor(actor, chance) for actor in actors]
+        self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
             self.manager,
@@ -161,9 +165,13 @@ class Server:
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
         )
 
-    def _runner(self, actor: Actor, chance: random.Random) -> Runner:
-        log = self._log.bind(actor=actor.name)
-        return Runner(actor, environment(self.manager, actor, clock=SystemClock(), chance=chance, log=log))
+    def _supervisor(self, actor: Actor, chance: random.Random) -> Supervisor:
+        clock, log = SystemClock(), self._log.bind(actor=actor.name)
+
+        def make(insight: Insight) -> Runner:
+            return Runner(actor, environment(self.manager, actor, clock=clock, chance=chance, log=log), insight)
+
+        return Supervisor(actor.name, make, clock, chance, self._log.bind())
 
     def _checks(self) -> dict[str, Check]:
         async def store() -> bool:
@@ -174,9 +182,10 @@ class Server:
             return self._ready
 
         async def actors() -> bool:
-            return all(runner.snapshot().synced for runner in self._runners)
+            return all(supervisor.snapshot().synced for supervisor in self._supervisors)
 
-        return {"ping": ping, "store": store, "actors-synced": actors, "shutdown": serving}
+        each = {f"actor-{supervisor.name}": supervisor.healthy for supervisor in self._supervisors}
+        return {"ping": ping, "store": store, "actors-synced": actors, **each, "shutdown": serving}
 
     def _unhealthy(self, name: str, error: Exception | None) -> None:
         if self._ready:
@@ -184,22 +193,22 @@ class Server:
 
     async def run(self) -> None:
         """Serves until a signal comes. One that comes after it changes nothing: the end takes no longer than the grace anyway."""
-        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        with anyio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals, self._watchdog:
             await self._serve(signals)
 
     async def _serve(self, signals: AsyncIterator[signal.Signals]) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
-                for runner in self._runners:
-                    actors.start_soon(self._supervise, runner)
+                for supervisor in self._supervisors:
+                    actors.start_soon(supervisor.run, name=f"actor {supervisor.name}")
                 self._announce()
                 number = await anext(signals)
                 self._log.info("stopping", signal=signal.Signals(number).name)
                 self._ready = False
                 await anyio.sleep(ANNOUNCE)
-                for runner in self._runners:
-                    runner.stop(self._settings.shutdown_grace_seconds)
+                for supervisor in self._supervisors:
+                    supervisor.stop(self._settings.shutdown_grace_seconds)
                 self.app.end_watches()
                 http.should_exit = True
             self._store.end_watches()
@@ -218,25 +227,13 @@ class Server:
     def _announce(self) -> None:
         """Says that everything is there, to the log and to whoever started the server."""
         self._ready = True
-        self._log.info("serving", url=self._place.url, actors=len(self._runners), kinds=len(self.manager.registry.kinds))
+        self._log.info("serving", url=self._place.url, actors=len(self._supervisors), kinds=len(self.manager.registry.kinds))
         print(f"Skep serves {self._place.url}\n{self._place.kubeconfig}", file=sys.stdout, flush=True)  # noqa: T201
 
     async def _compact(self, history: History) -> None:
         await self._store.compactor(
             interval=history.compact_seconds, max_age=history.max_age_seconds, max_count=history.max_changes
         )
-
-    async def _supervise(self, runner: Runner) -> None:
-        """Runs an actor until it is stopped. One that breaks is started again; the server goes on."""
-        pause = 1.0
-        while True:
-            try:
-                await runner.run()
-                return
-            except Exception as error:
-                self._log.error("an actor broke; it is started again", actor=runner.actor.name, pause=pause, exc_info=error)
-            await anyio.sleep(pause)
-            pause = min(pause * 2, 60.0)
 
 
 def version_info() -> dict[str, str]:

@@ -39,7 +39,8 @@ def make_manager(
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:
     """Who may do what."""
-    return OwnerAuthorizer({kind.resource: kind.owner for kind in registry.kinds})
+    owners = {kind.resource: kind.owner for kind in registry.kinds}
+    return OwnerAuthorizer(owners, {kind.resource: kind.maker for kind in registry.kinds})
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:

@@ -24,15 +24,12 @@ import uvloop
 
 import migrations
 from actors import Client, Done
-from actors.actor import from_declaration
 from actors.clock import SystemClock
-from actors.recorder import EventRecorder
-from actors.runner import Environment, Runner
-from admission.identity import ADMIN, Identity, authenticated
-from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
+from actors.runner import Runner
+from admission.identity import ADMIN
 from apiserver.manager import Call, Manager
-from apiserver.serve import _authorizer, _chains
 from apiserver.target import Target, resolve, segments
+from apiserver.wiring import actors_of, environment, make_manager
 from benchmarks.parcels import API_VERSION, collection, parcel
 from benchmarks.plugin import Parcel, ParcelStatus
 from registry.builtin import KINDS, NAMESPACE
@@ -89,23 +86,11 @@ async def measure(url: str, name: str, reconcile: Reconcile, seen: Seen) -> dict
     registry = build((plugin,), KINDS)
     log = structlog.get_logger()
     async with open_store(url) as store:
-        manager = Manager(registry, store, _authorizer(registry), _chains(registry, log), now=time.time, chance=SystemRandom())
+        chance = SystemRandom()
+        manager = make_manager(registry, store, log, now=time.time, chance=chance, body_bytes=3 * 2**20)
         await _seed(manager, store)
-        actor = from_declaration(plugin.actors[0])
-        identity = authenticated(Identity(actor.identity))
-        clock, chance = SystemClock(), SystemRandom()
-        recorder = EventRecorder(ManagerEvents(manager, identity), actor.name, clock, chance, log)
-        runner = Runner(
-            actor,
-            Environment(
-                source=ManagerSource(manager),
-                door=ManagerDoor(manager, identity),
-                recorder=recorder,
-                clock=clock,
-                chance=chance,
-                log=log,
-            ),
-        )
+        (actor,) = actors_of(registry)
+        runner = Runner(actor, environment(manager, actor, clock=SystemClock(), chance=chance, log=log))
         before, begun = _memory_mb(), time.monotonic()
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(runner.run)

@@ -170,6 +170,8 @@ class Kind:
     has_status: bool = True
     scale: Scale | None = None
     owner: str = EXTERNAL
+    maker: str = ""
+    """The user name that alone makes and deletes its objects; empty: whoever is authorized."""
     strategy: Strategy = field(default_factory=Strategy)
     verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
     extra_subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

@@ -44,8 +44,8 @@ class Options(NamedTuple):
     `window`: what is kept of the recent changes of each resource. `batch_count`, `batch_bytes`: what goes into one transaction.
     `page`: changes read from the log at once, at most. `step`: changes that one step of compaction forgets. `retry`: seconds until
     the state is read again after a commit whose outcome is not known. `log_pages`: the length that SQLite's write-ahead log may
-    have before it is copied. `clock`: Unix time in seconds. `aside`: where transactions run: in a worker thread, unless the store is
-    in memory and somebody wants the same order of things each time.
+    have before it is copied. `clock`: Unix time in seconds. `aside`: where transactions run: in a worker thread, unless the store
+    is in memory and somebody wants the same order of things each time.
     """
 
     window: Limits = Limits()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from actors.workqueue import Backoff, Chance, Taken, Wake, Workqueue
+from actors.workqueue import Backoff, Chance, Taken, Tally, Wake, Workqueue
 from apiserver.testing.activity import Activity, Ran
 from apiserver.testing.order import Order
 from registry.declarations import Place
@@ -17,9 +17,17 @@ class TestedQueue(Workqueue[Place]):
     """
 
     def __init__(
-        self, backoff: Backoff, chance: Chance, *, actor: str, activity: Activity, order: Order, twice: Callable[[], bool]
+        self,
+        backoff: Backoff,
+        chance: Chance,
+        tally: Tally | None = None,
+        *,
+        actor: str,
+        activity: Activity,
+        order: Order,
+        twice: Callable[[], bool],
     ) -> None:
-        super().__init__(backoff, chance)
+        super().__init__(backoff, chance, tally)
         self._actor = actor
         self._activity = activity
         self._order = order

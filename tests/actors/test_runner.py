@@ -11,6 +11,8 @@ import anyio
 import pytest
 
 from actors import Again, BlockingClient, Client, Done, Observation, Outcome, Place, Run, Terminal, Wake
+from actors.insight import Insight
+from actors.runner import Runner
 from registry.errors import ConflictError, ExpiredError, ServiceUnavailable
 from registry.resource import Metadata, replace
 from registry.typed import to_document
@@ -783,3 +785,166 @@ async def test_the_snapshot_shows_what_runs_what_waits_and_what_came_of_it(stage
             ("b", "again", 0.0),
             ("a", "again", 2.0),
         ]
+
+
+# What is told of it, and what it is told.
+
+
+async def test_a_paused_actor_finishes_what_runs_begins_nothing_and_catches_up_folded_when_resumed(stage: Stage) -> None:
+    began, release = held_back()
+    seen: list[tuple[str, int, Wake]] = []
+
+    async def reconcile(obj: Job, client: Client, run: Run) -> Done:
+        seen.append((obj.metadata.name, obj.spec.size, run.wake))
+        if len(seen) == 1:
+            began.set()
+            await release.wait()
+        return Done(JobStatus(seen=obj.spec.size))
+
+    async with stage.running(reconcile) as runner:
+        stage.world.put(Job, to_document(job("a")))
+        await began.wait()
+        runner.pause()
+        release.set()
+        await settled()
+        assert stage.world.job("a")["status"]["seen"] == 1, "what ran is finished"
+        for size in (2, 3, 4):
+            stage.world.change("a", spec={"size": size})
+        stage.world.put(Job, to_document(job("b")))
+        runner.wake(Place("shop", "b"))
+        await stage.clock.advance(1000)
+        assert len(seen) == 1
+        snapshot = runner.snapshot()
+        assert (snapshot.paused, snapshot.depth, snapshot.running) == (True, 2, {})
+        runner.resume()
+        await settled()
+        assert seen[1:] == [("b", 1, Wake.DESIRED | Wake.RESYNC), ("a", 4, Wake.DESIRED)]
+
+
+async def test_a_timer_that_falls_due_during_a_pause_rings_when_it_is_over(stage: Stage) -> None:
+    stage.world.put(Job, to_document(job("a")))
+    notes = Notes(Again(10))
+    async with stage.running(notes) as runner:
+        runner.pause()
+        await stage.clock.advance(60)
+        assert len(notes.wakes) == 1
+        runner.resume()
+        await settled()
+        assert notes.wakes == [Wake.DESIRED, Wake.TIMER]
+
+
+async def test_a_paused_actor_stops_like_any_other(stage: Stage) -> None:
+    runner = stage.runner(Notes())
+    runner.pause()
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(runner.run)
+        await settled()
+        runner.stop()
+
+
+@pytest.mark.parametrize("threaded", [False, True])
+async def test_a_plugin_that_wants_to_end_the_process_fails_alone(stage: Stage, threaded: bool) -> None:
+    async def leaves(obj: Job, client: Client) -> None:
+        raise SystemExit(3)
+
+    def leaves_its_thread(obj: Job, client: BlockingClient) -> None:
+        raise SystemExit(3)
+
+    stage.world.put(Job, to_document(job("a")))
+    async with stage.running(leaves_its_thread if threaded else leaves) as runner:
+        while not runner.snapshot().failing:
+            await anyio.lowlevel.checkpoint()
+        (failing,) = runner.snapshot().failing
+        assert failing.error == "ExitedError: SystemExit was raised: an actor cannot end the process"
+
+
+async def test_a_class_that_wants_to_end_the_process_while_it_is_set_up_is_tried_again(stage: Stage) -> None:
+    tries: list[int] = []
+
+    class Leaves:
+        def __init__(self) -> None:
+            tries.append(1)
+            if len(tries) == 1:
+                raise SystemExit(3)
+
+        async def setup(self, client: Client) -> None:
+            if len(tries) == 2:
+                raise KeyboardInterrupt
+
+        async def reconcile(self, obj: Job, client: Client) -> None:
+            pass
+
+    async with stage.running(Leaves) as runner:
+        snapshot = runner.snapshot()
+        assert (snapshot.live, snapshot.synced) == (False, False)
+        assert snapshot.set_up_error.startswith("ExitedError: SystemExit")
+        await stage.clock.advance(10)
+        snapshot = runner.snapshot()
+        assert (snapshot.live, snapshot.set_up_error, len(tries)) == (True, "", 3)
+
+
+async def test_a_snapshot_tells_how_long_runs_took_and_keys_waited(stage: Stage) -> None:
+    stage.world.put(Job, to_document(job("a")))
+    stage.world.put(Job, to_document(job("b")))
+    going = anyio.Event()
+
+    async def reconcile(obj: Job, client: Client) -> None:
+        await going.wait()
+
+    async with stage.running(reconcile) as runner:
+        await stage.clock.advance(3)
+        going.set()
+        await settled()
+        snapshot = runner.snapshot()
+        assert (snapshot.adds, snapshot.retries, snapshot.seconds) == (2, 0, 3.0)
+        took = {bound: count for bound, count in zip(snapshot.ran.bounds, snapshot.ran.counts, strict=False) if count}
+        assert took == {3.0: 1, 0.005: 1}, "the first run took three seconds, the second none"
+        waited = {bound: count for bound, count in zip(snapshot.waited.bounds, snapshot.waited.counts, strict=False) if count}
+        assert waited == {10.0: 1, 1e-08: 1}, "while the first one ran, the second key waited"
+        assert len(snapshot.ran.counts) == len(snapshot.ran.bounds) + 1
+
+
+async def test_runs_longer_than_any_bound_are_counted(stage: Stage) -> None:
+    stage.world.put(Job, to_document(job("a")))
+    going = anyio.Event()
+
+    async def reconcile(obj: Job, client: Client) -> None:
+        await going.wait()
+
+    async with stage.running(reconcile, timeout=1000) as runner:
+        await stage.clock.advance(100)
+        going.set()
+        await settled()
+        assert runner.snapshot().ran.counts[-1] == 1
+
+
+async def test_counts_go_on_when_another_runner_takes_over(stage: Stage) -> None:
+    insight = Insight()
+    stage.world.put(Job, to_document(job("a")))
+    for _ in range(2):
+        first = stage.runner(Notes(RuntimeError("no")))
+        runner = Runner(first.actor, first._environment, insight)
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(runner.run)
+            await settled()
+            tasks.cancel_scope.cancel()
+    snapshot = runner.snapshot()
+    assert (snapshot.totals, snapshot.adds, snapshot.retries) == ({"error": 2}, 2, 2)
+    assert [failing.failures for failing in snapshot.failing] == [1]
+
+
+async def test_whoever_listens_is_told_of_every_change_and_of_nothing_else(stage: Stage) -> None:
+    told: list[int] = []
+    template = stage.runner(Notes())
+    runner = Runner(template.actor, template._environment, Insight(lambda: told.append(1)))
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(runner.run)
+        await settled()
+        before = len(told)
+        assert before, "that it is set up and has listed"
+        await stage.clock.advance(3600)
+        assert len(told) == before, "nothing happens, and nothing is told"
+        stage.world.put(Job, to_document(job("a")))
+        await settled()
+        assert len(told) == before + 3, "a key came, its run began, its run is over"
+        tasks.cancel_scope.cancel()

@@ -57,6 +57,18 @@ def test_whoever_is_not_authenticated_may_do_nothing(verb: str) -> None:
         assert asked(who, verb, "free") == "only those who are authenticated may do anything"
 
 
+@pytest.mark.parametrize("verb", ["create", "delete", "deletecollection"])
+def test_objects_that_have_a_maker_are_made_and_deleted_by_nobody_else(verb: str) -> None:
+    authorizer = OwnerAuthorizer({}, {"kept": "system:actor:one", "free": ""})
+    assert authorizer.authorize(Attributes(OWNER, verb, "kept")) is None
+    for who in (ADMIN, OTHER):
+        assert authorizer.authorize(Attributes(who, verb, "kept")) == "kept are made and deleted by system:actor:one alone"
+        assert authorizer.authorize(Attributes(who, verb, "free")) is None
+        assert authorizer.authorize(Attributes(who, verb, "others")) is None
+        for allowed in ("get", "list", "watch", "update", "patch"):
+            assert authorizer.authorize(Attributes(who, allowed, "kept")) is None
+
+
 def test_what_is_declared_later_changes_nothing() -> None:
     owners = {"owned": "system:actor:one"}
     authorizer = OwnerAuthorizer(owners)

@@ -207,6 +207,6 @@ def test_every_dependency_has_its_reason_and_its_tested_version() -> None:
     wanted = [*project["dependencies"], *(item for extra in project["optional-dependencies"].values() for item in extra)]
     names = {re.split(r"[\[<>=~ ]", item)[0].lower() for item in wanted}
     reasons = (root / "docs" / "dependencies.md").read_text()
-    pinned = {line.partition("==")[0].lower() for line in (root / "constraints.txt").read_text().splitlines()}
+    pinned = {line.partition("==")[0].lower().replace("_", "-") for line in (root / "constraints.txt").read_text().splitlines()}
     assert {name for name in names if f"\n| {name} " not in reasons} == set()
     assert names - pinned == set()
