@@ -137,15 +137,16 @@ class Activity:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """For the body, something of its own is under way, here or in the thread that this is called in."""
-        doing = Doing(what, threads=1, over=True)
+        """For the body, something of its own is under way."""
+        doing = Doing(what)
         self._doing[doing] = None
         before = _current.set(_UnderWay(doing, None))
         try:
             yield
         finally:
             _current.reset(before)
-            self._through(doing)
+            doing.over = True
+            self._leave(doing)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -158,7 +159,8 @@ class Activity:
         try:
             yield
         finally:
-            self._through(current.doing)
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._through, current.doing)
 
     def moving(self) -> list[Doing]:
         """What is under way and waits for something outside."""
@@ -169,12 +171,8 @@ class Activity:
         await self._moved.wait()
 
     def _through(self, doing: Doing) -> None:
-        def left() -> None:
-            doing.threads -= 1
-            self._leave(doing)
-
-        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-            self._loop.call_soon_threadsafe(left)
+        doing.threads -= 1
+        self._leave(doing)
 
     def _leave(self, doing: Doing) -> None:
         if doing.over and not doing.threads:
