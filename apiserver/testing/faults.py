@@ -21,7 +21,7 @@ WRITES = ("create", "update", "patch", "delete")
 
 
 class Killed(Exception):
-    """Raised by the client of an actor that was killed, where it is not cancelled: behind a shield, say."""
+    """Raised by the client of an actor that was killed, where no cancellation reaches: behind a shield, say."""
 
 
 @dataclass(slots=True)

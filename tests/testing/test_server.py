@@ -9,6 +9,7 @@ import time
 from typing import Any
 
 import anyio
+import anyio.lowlevel
 import pytest
 
 from actors import Again, BlockingClient, Client, Done, Observation, Outcome, Run, Wake
@@ -217,6 +218,23 @@ async def test_an_actor_that_wakes_itself_for_ever_is_named_with_what_it_writes(
     assert said.count("patch Stall default/a {'spec'") == 5
 
 
+async def test_an_actor_that_looks_again_at_once_for_ever_is_named() -> None:
+    async def hasty(one: Stall, client: Client) -> Again:
+        return Again(0)
+
+    with pytest.raises(Restless, match="201 runs of default/a while no time passed; it wrote nothing"):
+        await one_stall(market(hasty))
+
+
+async def test_a_run_that_never_lets_go_of_the_loop_for_good_is_named() -> None:
+    async def spins(one: Stall, client: Client) -> None:
+        while True:
+            await anyio.lowlevel.checkpoint()
+
+    with pytest.raises(Restless, match="the event loop does not come to rest; under way: market-keep default/a"):
+        await one_stall(market(spins))
+
+
 async def test_two_actors_that_wake_each_other_for_ever_are_found() -> None:
     async def turns_of_crates(one: Stall, client: Client) -> Done:
         first = await client.get(Crate, "a-0", "default")
@@ -247,6 +265,20 @@ async def test_a_storm_of_changes_is_no_endless_loop() -> None:
         seen = await server.client.get(Stall, "a", "default")
         assert seen is not None
         assert seen.status == StallStatus(turns=999)
+
+
+async def test_thousands_of_objects_are_no_endless_loop_either() -> None:
+    async def note(one: Stall, client: Client) -> None: ...
+
+    for seed in (0, 1):
+        async with serving(market(note), seed=seed) as server:
+            await server.kill()
+            for number in range(2000):
+                await server.client.create(stall(f"s{number}"))
+            await server.restart()
+            await server.settled()
+            assert {ran.place.name for ran in server.ran()} == {f"s{number}" for number in range(2000)}
+            assert server.runs() == 2000
 
 
 async def test_errors_in_the_body_come_out_as_they_are_with_a_note_of_what_happened() -> None:
