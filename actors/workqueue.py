@@ -128,7 +128,7 @@ class Workqueue(Generic[K]):
         self._ring(now)
         if not self._ready:
             return None
-        key = next(iter(self._ready))
+        key = self._next()
         waiting = self._ready.pop(key)
         self._running[key] = None
         self._timers.pop(key, None)
@@ -182,6 +182,10 @@ class Workqueue(Generic[K]):
     def waits_since(self) -> float | None:
         """Since when the key waits that is given out next; None if none is ready."""
         return next(iter(self._ready.values())).since if self._ready else None
+
+    def _next(self) -> K:
+        """Which of the ready keys is given out: the one that waits longest. There is at least one."""
+        return next(iter(self._ready))
 
     def _ring(self, now: float) -> None:
         """Timers that are due make their keys ready."""

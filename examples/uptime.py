@@ -83,9 +83,13 @@ def fetchable(review: Review[Probe]) -> list[Cause]:
 class Check:
     """Fetches the URL, writes down what came, and looks again after the interval."""
 
+    transport: httpx.AsyncBaseTransport | None = None
+    """What tests put in the place of the network."""
+
     async def setup(self, client: Client) -> None:
         """One pool of connections for all probes."""
-        self.http = httpx.AsyncClient(follow_redirects=False, trust_env=False, headers={"user-agent": "skep-uptime/1"})
+        agent = {"user-agent": "skep-uptime/1"}
+        self.http = httpx.AsyncClient(transport=self.transport, follow_redirects=False, trust_env=False, headers=agent)
 
     async def teardown(self) -> None:
         """Closes the pool."""

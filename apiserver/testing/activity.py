@@ -88,7 +88,8 @@ class Activity:
     runs: list[Ran] = field(default_factory=list)
     writes: list[Written] = field(default_factory=list)
     story: list[Ran | Written | str] = field(default_factory=list)
-    begun: Counter[tuple[str, Place]] = field(default_factory=Counter)  # runs of each key since somebody began to count
+    begun: Counter[tuple[str, Place]] = field(default_factory=Counter)  # runs of each key since `count`
+    most: int = 0  # the largest number in `begun`
     _doing: dict[Doing, None] = field(default_factory=dict)
     _under_way: dict[Ran, Doing] = field(default_factory=dict)
     _moved: anyio.Event = field(default_factory=anyio.Event)
@@ -98,12 +99,18 @@ class Activity:
         """Adds a line to the story."""
         self.story.append(what)
 
+    def count(self) -> None:
+        """Begins to count the runs of each key anew."""
+        self.begun.clear()
+        self.most = 0
+
     def begin(self, ran: Ran) -> None:
         """A run begins. Tasks that are started from here on, in this context, are parts of it."""
         doing = Doing(f"{ran.actor} {ran.place}")
         self.runs.append(ran)
         self.story.append(ran)
         self.begun[ran.actor, ran.place] += 1
+        self.most = max(self.most, self.begun[ran.actor, ran.place])
         self._doing[doing] = None
         self._under_way[ran] = doing
         _current.set(_UnderWay(doing, ran))
@@ -137,15 +144,16 @@ class Activity:
 
     @contextmanager
     def doing(self, what: str) -> Iterator[None]:
-        """For the body, something of its own is under way, here or in the thread that this is called in."""
-        doing = Doing(what, threads=1, over=True)
+        """For the body, something of its own is under way."""
+        doing = Doing(what)
         self._doing[doing] = None
         before = _current.set(_UnderWay(doing, None))
         try:
             yield
         finally:
             _current.reset(before)
-            self._through(doing)
+            doing.over = True
+            self._leave(doing)
 
     @contextmanager
     def aside(self) -> Iterator[None]:
@@ -158,7 +166,8 @@ class Activity:
         try:
             yield
         finally:
-            self._through(current.doing)
+            with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
+                self._loop.call_soon_threadsafe(self._through, current.doing)
 
     def moving(self) -> list[Doing]:
         """What is under way and waits for something outside."""
@@ -169,12 +178,8 @@ class Activity:
         await self._moved.wait()
 
     def _through(self, doing: Doing) -> None:
-        def left() -> None:
-            doing.threads -= 1
-            self._leave(doing)
-
-        with suppress(RuntimeError):  # the loop has been closed: nobody waits any more
-            self._loop.call_soon_threadsafe(left)
+        doing.threads -= 1
+        self._leave(doing)
 
     def _leave(self, doing: Doing) -> None:
         if doing.over and not doing.threads:

@@ -21,7 +21,7 @@ WRITES = ("create", "update", "patch", "delete")
 
 
 class Killed(Exception):
-    """Raised by the client of an actor that was killed, where it cannot be cancelled: in a thread, or behind a shield."""
+    """Raised by the client of an actor that was killed, where no cancellation reaches: behind a shield, say."""
 
 
 @dataclass(slots=True)

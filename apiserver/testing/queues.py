@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import islice
 
 from actors.workqueue import Backoff, Chance, Taken, Tally, Wake, Workqueue
 from apiserver.testing.activity import Activity, Ran
 from apiserver.testing.order import Order
 from registry.declarations import Place
+
+_CHOICE = 64
+"""Keys from which the next one is chosen."""
 
 
 class TestedQueue(Workqueue[Place]):
@@ -37,15 +41,16 @@ class TestedQueue(Workqueue[Place]):
 
     def take(self, now: float) -> Taken[Place] | None:
         """See `Workqueue.take`."""
-        self._ring(now)
-        if len(self._ready) > 1:
-            key = list(self._ready)[self._order.first(len(self._ready))]
-            self._ready = {key: self._ready.pop(key), **self._ready}
         taken = super().take(now)
         if taken is not None:
             ran = self._current[taken.key] = Ran(self._actor, taken.key, taken.wake, now)
             self._activity.begin(ran)
         return taken
+
+    def _next(self) -> Place:
+        """Any of those that wait longest: whoever waits is among them before long."""
+        last = self._order.first(min(len(self._ready), _CHOICE))
+        return next(islice(self._ready, last, None))
 
     def done(self, key: Place) -> None:
         """See `Workqueue.done`."""

@@ -14,7 +14,7 @@ from anyio import lowlevel
 from apiserver.testing.activity import Activity, Written
 
 _ROUNDS = 100_000
-"""Turns of the event loop that nothing needs which comes to rest."""
+"""Turns of the event loop without a run or a write: nothing needs as many that comes to rest."""
 
 
 class Restless(AssertionError):
@@ -32,7 +32,7 @@ class Settling:
     async def settle(self) -> None:
         """Returns when nothing is left to do until something happens or time passes. Raises Restless."""
         activity = self._activity
-        activity.begun.clear()
+        activity.count()
         while True:
             await self._rest()
             moving = activity.moving()
@@ -47,17 +47,17 @@ class Settling:
 
     async def _rest(self) -> None:
         """Returns when every task waits for something."""
-        calm = rounds = 0
+        calm = rounds = happened = 0
         while calm < 2:
             await lowlevel.checkpoint()
             calm = calm + 1 if _all_wait() else 0
-            rounds += 1
+            rounds = rounds + 1 if happened == len(self._activity.story) else 0
+            happened = len(self._activity.story)
             self._check(rounds)
 
     def _check(self, rounds: int) -> None:
-        for (actor, place), count in self._activity.begun.items():
-            if count <= self._most_runs:
-                continue
+        if self._activity.most > self._most_runs:
+            [((actor, place), count)] = self._activity.begun.most_common(1)
             writes = [each for each in self._activity.writes if each.actor == actor][-5:]
             raise Restless(
                 f"the actor {actor} does not come to rest: {count} runs of {place} while no time passed{_listed(writes)}\n"

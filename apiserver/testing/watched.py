@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import functools
-import inspect
 from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 from actors.actor import Actor, Live
+from actors.calling import set_up, tear_down
+from actors.client import Client
 from apiserver.testing.activity import Activity
 
 
@@ -17,13 +18,17 @@ def watched(actor: Actor, activity: Activity) -> Actor:
 
     def start() -> Live:
         live = actor.start()
-        reconcile = live.reconcile
-        return replace(
-            live,
-            reconcile=_aside(reconcile, activity) if actor.threaded else reconcile,
-            setup=_known(live.setup, f"{actor.name} set-up", activity),
-            teardown=_known(live.teardown, f"{actor.name} tear-down", activity),
-        )
+
+        async def setup(client: Client) -> None:
+            with activity.doing(f"{actor.name} set-up"):
+                await set_up(live, client)
+
+        async def teardown() -> None:
+            with activity.doing(f"{actor.name} tear-down"):
+                await tear_down(live)
+
+        reconcile = _aside(live.reconcile, activity) if actor.threaded else live.reconcile
+        return replace(live, reconcile=reconcile, setup=setup, teardown=teardown)
 
     return replace(actor, start=start)
 
@@ -33,23 +38,5 @@ def _aside(reconcile: Callable[..., Any], activity: Activity) -> Callable[..., A
     def call(*arguments: Any) -> Any:
         with activity.aside():
             return reconcile(*arguments)
-
-    return call
-
-
-def _known(function: Callable[..., Any] | None, what: str, activity: Activity) -> Callable[..., Any] | None:
-    if function is None:
-        return None
-    if inspect.iscoroutinefunction(function):
-
-        async def wait(*arguments: Any) -> Any:
-            with activity.doing(what):
-                return await function(*arguments)
-
-        return wait
-
-    def call(*arguments: Any) -> Any:
-        with activity.doing(what):
-            return function(*arguments)
 
     return call

@@ -1,4 +1,7 @@
-"""Actors in a real server: they are woken, write their status, are retried when they fail, and nobody else writes for them."""
+"""Actors in a real server: they are woken, write their status, are retried when they fail, and nobody else writes for them.
+
+What is promised to them in detail is tried in `tests/testing/test_promises.py`, with a clock that the tests own.
+"""
 
 from __future__ import annotations
 
@@ -82,23 +85,6 @@ def test_a_failing_reconcile_shows_in_an_event_without_its_secrets_and_is_retrie
     patch(api, f"{MOODS}/failing", {"spec": {"mood": "calm"}})
     assert until(api, MOODS, "metadata.name=failing", lambda mood: status(mood).get("saw") == "it")
     assert api.get("/readyz").text == "ok", "the server goes on"
-
-
-def test_an_actor_that_gives_up_says_so_in_a_condition_and_tries_again_when_the_object_changes(api: httpx.Client) -> None:
-    make(api, "hopeless", mood="hopeless")
-
-    def stalled(mood: Document) -> str:
-        return next((one["status"] for one in status(mood).get("conditions", []) if one["type"] == "Stalled"), "")
-
-    until(api, MOODS, "metadata.name=hopeless", lambda mood: stalled(mood) == "True")
-    patch(api, f"{MOODS}/hopeless", {"spec": {"mood": "calm"}})
-    until(api, MOODS, "metadata.name=hopeless", lambda mood: stalled(mood) == "False")
-
-
-def test_an_actor_that_asks_to_look_again_is_woken_by_its_timer(api: httpx.Client) -> None:
-    make(api, "restless", mood="restless")
-    mood = until(api, MOODS, "metadata.name=restless", lambda mood: status(mood).get("runs") == 5)
-    assert any("TIMER" in wake for wake in status(mood)["wakes"])
 
 
 @pytest.mark.parametrize("method", ["PUT", "PATCH"])
