@@ -32,7 +32,7 @@ from actors.finalizing import Finalizing, Step
 from actors.insight import Ended, Failing, Insight, Snapshot
 from actors.recorder import Log, Recorder, presentable
 from actors.selecting import Selected
-from actors.status import STALLED, counts_generations, has_conditions, recovered, stalled, status_document
+from actors.status import STALLED, StatusError, counts_generations, has_conditions, has_status, recovered, stalled, status_document
 from actors.workqueue import Chance, Taken, Wake, Workqueue
 from registry.declarations import Observation, Place
 from registry.errors import ConflictError, NotFound
@@ -81,6 +81,7 @@ class Runner:
         self._client = TypedClient(environment.door, environment.clock, self._wrote, self._family.places)
         self._decode: Callable[[Document], Any] = from_document(actor.model)
         self._has_conditions = has_conditions(actor.model)
+        self._has_status = has_status(actor.model)
         self._counts_generations = counts_generations(actor.model)
         self._finalizing = Finalizing(actor.model, actor.finalizer, cleans=actor.cleanup is not None, door=environment.door)
         self._signal = anyio.Event()  # something happened that the dispatcher must see
@@ -355,6 +356,8 @@ class Runner:
         """Writes what the run found out, if it is not what is there."""
         newest = self._known(place) or document
         before: Document = newest.get("status") or {}
+        if outcome.status is not None and not self._has_status:
+            raise StatusError(f"a status was returned for {self.actor.model.__name__}, which has none: return Done() alone")
         wanted = before if outcome.status is None else status_document(outcome.status, self.actor.model.__name__)
         if self._counts_generations and outcome.status is not None:
             wanted = {"observedGeneration": document["metadata"].get("generation")} | wanted

@@ -39,6 +39,12 @@ def has_conditions(model: type) -> bool:
     return any(_field(each, "conditions") is not None for each in _alternatives(status))
 
 
+def has_status(model: type) -> bool:
+    """Whether the kind has a status: `Resource[S, None]` has none."""
+    status = _field(msgspec.inspect.type_info(model), "status")
+    return status is not None and not isinstance(status, msgspec.inspect.NoneType)
+
+
 def counts_generations(model: type) -> bool:
     """Whether the kind's status has a field `observedGeneration`: it is that of the object of the run, unless a run says else."""
     status = _field(msgspec.inspect.type_info(model), "status")
