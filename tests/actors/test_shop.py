@@ -16,6 +16,7 @@ from registry.nodes import Document
 from registry.patches import merge_patch
 from registry.resource import Metadata
 from registry.typed import to_document
+from tests.actors.test_children import Crashing
 from tests.actors.world import Stage, settled
 
 pytestmark = pytest.mark.anyio
@@ -34,12 +35,12 @@ def order(*lines: tuple[str, str], **spec: Any) -> Order:
     )
 
 
-def runner(stage: Stage, name: str) -> Runner:
+def runner(stage: Stage, name: str, door: Any = None) -> Runner:
     declared = next(each for each in plugin.actors if each.name == name)
     made = stage.runner(lambda obj, client: None)._environment
     recorder, world = made.recorder, stage.world
     environment = Environment(
-        source=world.source(), door=world, recorder=recorder, clock=stage.clock, chance=made.chance, log=stage.log
+        source=world.source(), door=door or world, recorder=recorder, clock=stage.clock, chance=made.chance, log=stage.log
     )
     return Runner(from_declaration(declared), environment)
 
@@ -158,3 +159,39 @@ async def test_a_shipment_that_was_begun_by_a_process_that_died_is_sent_by_the_n
             await stage.clock.advance(seconds)
             assert there(stage, Shipment)["s"]["status"]["phase"] == phase
             tasks.cancel_scope.cancel()
+
+
+@pytest.mark.parametrize("after", [False, True], ids=["before-it-is-stored", "after-it-is-stored"])
+async def test_an_actor_of_the_shop_that_dies_at_any_of_its_writes_leaves_no_child_twice_and_none_too_many(after: bool) -> None:
+    nth = 0
+    while await _order_with_a_crash(nth := nth + 1, after=after):
+        assert nth < 100
+    assert nth > 8
+
+
+async def _order_with_a_crash(nth: int, *, after: bool) -> bool:
+    """An order is made, paid and cancelled, and at the n-th write the actor dies. Whether it did."""
+    stage = Stage()
+    died, door = False, Crashing(stage.world, nth, after=after)
+    stage.world.put(Order, to_document(order(("a", "main"), ("b", "north"))))
+    steps: list[tuple[Callable[[], object], list[str]]] = [
+        (lambda: None, ["o"]),
+        (lambda: change(stage, Invoice, "o", status={"paid": True}), ["o", "o-main", "o-north"]),
+        (lambda: change(stage, Order, "o", spec={"cancelled": True}), []),
+    ]
+    for act, expected in steps:
+        act()
+        for _ in range(2):  # again when it died
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(runner(stage, "shop-fulfil", door).run)
+                await settled()
+                if not door.crashed:
+                    await stage.clock.advance(30)
+                tasks.cancel_scope.cancel()
+            if not door.crashed:
+                break
+            died, door = True, Crashing(stage.world, 10_000, after=False)
+        assert sorted([*there(stage, Invoice), *there(stage, Shipment)]) == expected, f"write {nth}"
+    made = sorted(each.name for each in stage.world.written if each.verb == "create")
+    assert made == ["o", "o-main", "o-north"], f"write {nth}"
+    return died
