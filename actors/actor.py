@@ -24,6 +24,7 @@ place when the object is being deleted. Before the first run a finalizer is put 
 from __future__ import annotations
 
 import inspect
+import math
 import typing
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
@@ -203,18 +204,35 @@ class _Refusal:
 
 
 def _check_numbers(declaration: ActorDeclaration, refuse: _Refusal) -> None:
-    base, limit = declaration.backoff
-    if declaration.concurrency < 1:
-        refuse(f"concurrency is {declaration.concurrency}; it must be at least 1")
+    for option in ("concurrency", "timeout", "resync"):
+        value = getattr(declaration, option)
+        if not (_is_number(value) or (option == "resync" and value is None)):
+            refuse(f"{option} is {value!r}; it must be a number")
+    if declaration.concurrency != int(declaration.concurrency) or declaration.concurrency < 1:
+        refuse(f"concurrency is {declaration.concurrency}; it must be at least 1, and whole")
     if declaration.timeout <= 0:
         refuse(f"timeout is {declaration.timeout:g} s; it must be more than 0")
     if declaration.resync is not None and declaration.resync <= 0:
         refuse(f"resync is {declaration.resync:g} s; it must be more than 0, or None for never")
+    if not (
+        isinstance(declaration.backoff, tuple | list)
+        and len(declaration.backoff) == 2
+        and all(map(_is_number, declaration.backoff))
+    ):
+        refuse(f"backoff is {declaration.backoff!r}; it must be the first wait and the longest wait, in seconds")
+    base, limit = declaration.backoff
     if not 0 < base <= limit:
         refuse(f"backoff is ({base:g}, {limit:g}); it must be the first wait and the longest wait, in seconds")
 
 
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
 def _check_kinds(declaration: ActorDeclaration, refuse: _Refusal) -> None:
+    for option in ("observes", "writes"):
+        if not isinstance(getattr(declaration, option), list | tuple | set | frozenset):
+            refuse(f"{option}={getattr(declaration, option)!r} must be a list, as in {option}=[Kind]")
     for each in declaration.observes:
         model = each.model if isinstance(each, Observation) else each
         if not inspect.isclass(model):
@@ -262,8 +280,12 @@ def _cleanup(declaration: ActorDeclaration, refuse: _Refusal) -> Shape | None:
 
 
 def _finalizer(declaration: ActorDeclaration, refuse: _Refusal) -> str:
+    if not isinstance(declaration.finalizer, str):
+        refuse(f"finalizer is {declaration.finalizer!r}; it must be a name, as in 'shop.example/goods'")
     chosen = declaration.finalizer or f"skep.dev/{declaration.name}"
     for problem in qualified_name(chosen):
+        if not declaration.finalizer and _cleanup(declaration, refuse) is None:
+            return ""  # no object can ever have had one of this name
         refuse(f"finalizer {chosen!r}: {problem}")
     if "/" not in chosen:
         refuse(f"finalizer {chosen!r} needs a domain of yours before it, as in 'shop.example/{chosen}'")

@@ -34,6 +34,9 @@ _ATTEMPTS = 20
 _ELSEWHERE = ("apiVersion", "kind", "metadata", "status")
 """Fields of an object that are not compared: its identity, and what belongs to the owner of its kind."""
 
+FOREGROUND = "foregroundDeletion"
+"""The finalizer of an object that is deleted after its children."""
+
 Kin = Callable[[type, str], Collection[Place] | None]
 """Where objects of a kind are that name an owner (by uid), as far as they have been seen; None: not known, they must be listed."""
 
@@ -45,7 +48,8 @@ class NotTheOwnerError(AlreadyExists):
 async def own(client: Client, owner: Object, child: T) -> T:
     """Makes sure that the child is there, belongs to the owner, and is as it is given; returns it as it is stored.
 
-    Raises NotTheOwnerError; ConflictError if it is being deleted, or if others keep changing it; what `Client.create` and
+    Raises NotTheOwnerError; ConflictError if it is being deleted, is to be made for an owner that is deleted after its children, or
+    if others keep changing it; what `Client.create` and
     `Client.patch` raise; ValueError for an owner that is not stored, a child without a name, and a child in another namespace.
     """
     wanted = _belonging(owner, child)
@@ -54,6 +58,8 @@ async def own(client: Client, owner: Object, child: T) -> T:
         found = await client.get(model, place.name, place.namespace)
         if found is not None:
             _check_own(owner, found)
+        elif _goes_with_children(owner):
+            raise ConflictError(f"{_named(owner)} is being deleted after its children: {_named(wanted)} is not made again")
         try:
             if found is None:
                 return await client.create(wanted)
@@ -184,6 +190,11 @@ def _check_own(owner: Object, found: Object) -> None:
         raise NotTheOwnerError(f"{_named(found)} exists and {whose}, not to {_named(owner)} (uid {owner.metadata.uid})")
     if found.metadata.deletion_timestamp:
         raise ConflictError(f"{_named(found)} is being deleted; it can be made again when it is gone")
+
+
+def _goes_with_children(owner: Object) -> bool:
+    """Whether the owner waits for the garbage collector to take its children away: what is made now keeps it waiting."""
+    return owner.metadata.deletion_timestamp is not None and FOREGROUND in owner.metadata.finalizers
 
 
 async def _places(client: Client, owner: Object, model: type[Object], kin: Kin | None) -> Collection[Place]:

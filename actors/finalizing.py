@@ -66,10 +66,10 @@ class Finalizing:
 
     def is_own(self, seen: Seen) -> bool:
         """Whether a change is no more than the finalizer being added, or being taken off an object that is deleted."""
-        if seen.old is None or seen.new is None or seen.old.uid != seen.new.uid:
+        if not self._cleans or seen.old is None or seen.new is None or seen.old.uid != seen.new.uid:
             return False
         new = seen.new.document()
-        if not self._cleans or not (self.holds(new) or new["metadata"].get("deletionTimestamp")):
+        if not (self.holds(new) or new["metadata"].get("deletionTimestamp")):
             return False
         old = seen.old.document()
         return self.holds(old) != self.holds(new) and self._others(old) == self._others(new)

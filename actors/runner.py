@@ -26,19 +26,17 @@ from actors.cache import Cache, Held, Seen, Source, edge, labelled
 from actors.calling import Caller, contained, set_up, tear_down
 from actors.children import Family
 from actors.clock import Clock, sleep_until
-from actors.door import Door, TypedClient, difference
+from actors.door import Door, TypedClient
 from actors.feed import Differences, follow
 from actors.finalizing import Finalizing, Step
 from actors.insight import Ended, Failing, Insight, Snapshot
 from actors.recorder import Log, Recorder, presentable
 from actors.selecting import Selected
-from actors.status import STALLED, counts_generations, has_conditions, recovered, stalled, status_document
+from actors.status import Report
 from actors.workqueue import Backoff, Chance, Taken, Tally, Wake, Workqueue
 from registry.declarations import Observation, Place
 from registry.errors import ConflictError, NotFound
 from registry.nodes import Document
-from registry.resource import Condition
-from registry.times import format_time
 from registry.typed import from_document
 
 
@@ -85,8 +83,7 @@ class Runner:
         self._family = Family()  # who owns what, of the kinds that are observed by owner
         self._client = TypedClient(environment.door, environment.clock, self._wrote, self._family.places)
         self._decode: Callable[[Document], Any] = from_document(actor.model)
-        self._has_conditions = has_conditions(actor.model)
-        self._counts_generations = counts_generations(actor.model)
+        self._report = Report(actor.model)
         self._finalizing = Finalizing(actor.model, actor.finalizer, cleans=actor.cleanup is not None, door=environment.door)
         self._signal = anyio.Event()  # something happened that the dispatcher must see
         self._live = False  # set up
@@ -392,13 +389,8 @@ class Runner:
     async def _write_status(self, place: Place, document: Document, outcome: Outcome | Terminal) -> None:
         """Writes what the run found out, if it is not what is there."""
         newest = self._known(place) or document
-        before: Document = newest.get("status") or {}
-        wanted = before if outcome.status is None else status_document(outcome.status, self.actor.model.__name__)
-        if self._counts_generations and outcome.status is not None:
-            wanted = {"observedGeneration": document["metadata"].get("generation")} | wanted
-        if self._has_conditions:
-            wanted = self._with_condition(wanted, document["metadata"].get("generation"), outcome)
-        patch = difference(before, wanted)
+        generation, before = document["metadata"].get("generation"), newest.get("status") or {}
+        patch = self._report.patch(before, outcome, generation, self._clock.time())
         if not patch:
             return
         uid = document["metadata"].get("uid", "")
@@ -406,14 +398,6 @@ class Runner:
             await self._client.patch_status(self.actor.model, place.name, place.namespace, patch, uid=uid)
         except NotFound:
             return  # deleted meanwhile: there is nothing to report on
-
-    def _with_condition(self, status: Document, generation: int | None, outcome: Outcome | Terminal) -> Document:
-        now = format_time(self._clock.time())
-        if not isinstance(outcome, Terminal):
-            return recovered(status, generation, now)
-        message = presentable(outcome.message)
-        condition = Condition(type=STALLED, status="True", reason=outcome.reason, message=message, observed_generation=generation)
-        return stalled(status, condition, now)
 
     # What happens before the first run and after the last.
 

@@ -10,8 +10,12 @@ from typing import Any
 
 import msgspec
 
+from actors.actor import Outcome, Terminal
+from actors.door import difference
+from actors.recorder import presentable
 from registry.nodes import Document
 from registry.resource import Condition, Struct, is_true, set_condition
+from registry.times import format_time
 from registry.typed import to_document
 
 STALLED = "Stalled"
@@ -33,16 +37,41 @@ def status_document(status: object, kind: str) -> Document:
     return plain
 
 
-def has_conditions(model: type) -> bool:
-    """Whether the kind's status has a field `conditions`."""
-    status = _field(msgspec.inspect.type_info(model), "status")
-    return any(_field(each, "conditions") is not None for each in _alternatives(status))
+class Report:
+    """What a run writes into the status of objects of a kind."""
+
+    def __init__(self, model: type) -> None:
+        self._kind = model.__name__
+        status = _field(msgspec.inspect.type_info(model), "status")
+        forms = _alternatives(status)
+        self._is_there = status is not None and not isinstance(status, msgspec.inspect.NoneType)
+        self._has_conditions = any(_field(form, "conditions") is not None for form in forms)
+        self._counts_generations = any(_field(form, "observedGeneration") is not None for form in forms)
+
+    def patch(self, before: Document, outcome: Outcome | Terminal, generation: int | None, now: float) -> Document:
+        """The merge patch of the status, from what it is, for a run that saw this generation; empty if nothing is new.
+
+        `observedGeneration` is filled in if the status has one, and says nothing else. Raises StatusError.
+        """
+        wanted = before
+        if outcome.status is not None:
+            if not self._is_there:
+                raise StatusError(f"a status was returned for {self._kind}, which has none: return Done() alone")
+            wanted = status_document(outcome.status, self._kind)
+            if self._counts_generations:
+                wanted = {"observedGeneration": generation} | wanted
+        if self._has_conditions:
+            wanted = _with_condition(wanted, outcome, generation, format_time(now))
+        return difference(before, wanted)
 
 
-def counts_generations(model: type) -> bool:
-    """Whether the kind's status has a field `observedGeneration`: it is that of the object of the run, unless a run says else."""
-    status = _field(msgspec.inspect.type_info(model), "status")
-    return any(_field(each, "observedGeneration") is not None for each in _alternatives(status))
+def _with_condition(status: Document, outcome: Outcome | Terminal, generation: int | None, now: str) -> Document:
+    if not isinstance(outcome, Terminal):
+        return recovered(status, generation, now)
+    message = presentable(outcome.message)
+    return stalled(
+        status, Condition(type=STALLED, status="True", reason=outcome.reason, message=message, observed_generation=generation), now
+    )
 
 
 def stalled(status: Document, condition: Condition, now: str) -> Document:

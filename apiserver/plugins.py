@@ -23,6 +23,7 @@ from typing import Generic, NoReturn, TypeVar
 import msgspec
 
 from apiserver.config import StartError, names_a_file
+from registry.declarations import DeclarationError
 
 T = TypeVar("T")
 
@@ -125,6 +126,8 @@ def _imported(module: str, asked: str) -> ModuleType:
 
 def _refuse(plugin: str, error: BaseException) -> NoReturn:
     """Turns whatever importing raised into one line with the innermost place in the user's code."""
+    if isinstance(error, DeclarationError):
+        raise error  # it says where, and what
     if isinstance(error, SyntaxError):
         where, what = f"{error.filename}:{error.lineno}", error.msg
     else:

@@ -18,7 +18,7 @@ from admission.review import Review
 from registry.errors import Cause, invalid
 from registry.kinds import Column
 from registry.plugin import Plugin
-from registry.resource import Condition, Conditions, Meta, Resource, Spec, Status, Time, set_condition
+from registry.resource import Conditions, Meta, Resource, Spec, Status, Time
 from registry.times import format_time
 
 
@@ -108,19 +108,11 @@ class Check:
         before = probe.status or ProbeStatus()
         if ready != before.ready:
             run.tell(reason, f"{probe.spec.url} {message}", warning=not ready)
-        now = format_time(time.time())
-        condition = Condition(
-            type="Ready",
-            status="True" if ready else "False",
-            reason=reason,
-            message=message,
-            observed_generation=probe.metadata.generation,
-        )
         status = ProbeStatus(
             ready=ready,
-            conditions=set_condition(before.conditions, condition, now),
+            conditions=run.condition(before.conditions, "Ready", ready, reason, message),
             last_code=code,
             latency_ms=latency if code is not None else None,
-            last_probe_time=now,
+            last_probe_time=format_time(run.time),
         )
         return Again(probe.spec.interval_seconds, status)

@@ -11,12 +11,12 @@ nothing in it changes afterwards. To add a kind, build another one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Protocol
 
-from registry.declarations import ActorDeclaration
+from registry.declarations import ActorDeclaration, Observation
 from registry.errors import Cause
 from registry.jsonpath import JSONPath
 from registry.jsonpath import parse as parse_path
@@ -374,4 +374,16 @@ def _owner_problems(actors: Iterable[ActorDeclaration], models: Mapping[type, tu
             problems.append(f"{actor.source}: there is an actor named {actor.name!r} already, at {names[actor.name].source}")
         owners.setdefault(resource, actor)
         names.setdefault(actor.name, actor)
+        problems += _sight_problems(actor, models)
+    return problems
+
+
+def _sight_problems(actor: ActorDeclaration, models: Mapping[type, tuple[Kind, Version]]) -> list[str]:
+    """What an actor observes or writes must be there to be observed or written."""
+    problems = []
+    for verb, named in (("observes", actor.observes), ("writes", actor.writes)):
+        for each in named if isinstance(named, Collection) else ():  # what is no such thing is refused by whoever runs actors
+            model = each.model if isinstance(each, Observation) else each
+            if isinstance(model, type) and model not in models:
+                problems.append(f"{actor.source}: actor {actor.name!r} {verb} {model.__name__}, which no plugin declares as a kind")
     return problems

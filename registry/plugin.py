@@ -145,9 +145,17 @@ class Plugin:
         """The decorated function or class reconciles objects of this kind and owns their status. `name` defaults to
         `<plugin>-<function>`; its identity is `system:actor:<name>`. The options are those of `actors.actor.Actor`."""
 
+        if not inspect.isclass(model):
+            raise DeclarationError(source_of(model), "an actor is declared for a kind: @plugin.actor(Kind)")
+
         def declare(reconcile: F) -> F:
-            chosen = name or f"{self.name}-{reconcile.__name__}".lower().replace("_", "-")
             source = source_of(reconcile)
+            called = name or getattr(reconcile, "__name__", "")
+            if not called:
+                raise DeclarationError(
+                    source, f"an actor of {self.name} has no name: say @plugin.actor({model.__name__}, name=...)"
+                )
+            chosen = name or f"{self.name}-{called}".lower().replace("_", "-")
             try:
                 self.actors.append(ActorDeclaration(name=chosen, model=model, reconcile=reconcile, source=source, **options))
             except TypeError as error:

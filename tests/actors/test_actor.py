@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from actors import Client, Done, Observation, Outcome, Run
-from actors.actor import from_declaration
+from actors.actor import Shape, from_declaration
+from registry.builtin.configmap import ConfigMap
 from registry.declarations import ActorDeclaration, DeclarationError
 from tests.actors.world import Job, Part
 
@@ -114,6 +115,16 @@ class SetupWithoutClient:
     async def reconcile(self, job: Job, client: Client) -> None: ...
 
 
+class CleansTwice:
+    async def reconcile(self, job: Job, client: Client) -> None: ...
+    async def cleanup(self, job: Job, client: Client) -> None: ...
+
+
+class CleansWrongly:
+    async def reconcile(self, job: Job, client: Client) -> None: ...
+    async def cleanup(self, job: Job) -> None: ...
+
+
 class TeardownWithClient:
     async def reconcile(self, job: Job, client: Client) -> None: ...
     async def teardown(self, client: Client) -> None: ...
@@ -137,12 +148,59 @@ class TeardownWithClient:
         (two, {"backoff": (10.0, 1.0)}, "backoff is (10, 1)"),
         (two, {"backoff": (0.0, 1.0)}, "backoff is (0, 1)"),
         (two, {"observes": ["parts"]}, "observes 'parts'"),
+        (two, {"observes": Part}, "must be a list, as in observes=[Kind]"),
+        (two, {"writes": Part}, "must be a list, as in writes=[Kind]"),
+        (two, {"writes": ["parts"]}, "writes 'parts'"),
+        (two, {"observes": [Observation(Part, to=lambda part: [], label="a")]}, "by to=... or by label=..., not by both"),
+        (two, {"observes": [Observation(Part, to="name")]}, "to must be a function"),  # type: ignore[arg-type]
+        (two, {"observes": [Observation(Part, label="a b")]}, "Observation(Part): label 'a b'"),
+        (two, {"observes": [Observation(Part, namespace_label="a")]}, "goes with label=..."),
+        (two, {"concurrency": "4"}, "concurrency is '4'; it must be a number"),
+        (two, {"concurrency": 1.5}, "concurrency is 1.5"),
+        (two, {"timeout": None}, "timeout is None; it must be a number"),
+        (two, {"timeout": float("nan")}, "timeout is nan; it must be a number"),
+        (two, {"backoff": 5}, "backoff is 5; it must be the first wait and the longest wait"),
+        (two, {"backoff": ("a", "b")}, "backoff is ('a', 'b')"),
+        (two, {"labels": "a in b"}, "selector labels='a in b'"),
+        (two, {"fields": "status.seen=1"}, "cannot select by the field 'status.seen'"),
+        (two, {"cleanup": one}, "one(job: 'Job') must take (object, client) or (object, client, run)"),
+        (two, {"cleanup": other_kind}, "other_kind takes a Part, but the actor is declared for Job"),
+        (two, {"cleanup": "away"}, "cleanup is 'away'; it must be a function"),
+        (two, {"cleanup": Keeper}, "it must be a function"),
+        (CleansTwice, {"cleanup": two}, "class CleansTwice has a method cleanup; leave out cleanup=..."),
+        (CleansWrongly, {}, "cleanup(job: 'Job') must take (object, client) or (object, client, run)"),
+        (two, {"finalizer": "goods"}, "finalizer 'goods' needs a domain of yours"),
+        (two, {"finalizer": "shop.example/a b"}, "finalizer 'shop.example/a b'"),
+        (two, {"finalizer": 5}, "finalizer is 5"),
+        (two, {"name": "x" * 64, "cleanup": two}, "finalizer 'skep.dev/xxx"),
     ],
 )
 def test_what_cannot_work_is_one_line_with_file_and_line(reconcile: Any, options: dict[str, Any], says: str) -> None:
     with pytest.raises(DeclarationError) as caught:
         from_declaration(declare(reconcile, **options))
     message = str(caught.value)
-    assert message.startswith("plugin.py:7: actor 'test': ")
+    assert message.startswith(f"plugin.py:7: actor {options.get('name', 'test')!r}: ")
     assert says in message
     assert "\n" not in message
+
+
+def test_what_it_has_to_be_allowed_is_made_of_what_it_says() -> None:
+    actor = from_declaration(declare(two, observes=[Part, Observation(ConfigMap, label="a")], writes=[Part]))
+    assert [(each.model.__name__, each.subresource, set(each.verbs)) for each in actor.permissions()] == [
+        ("Job", "", {"get", "list", "watch", "patch"}),
+        ("Job", "status", {"get", "update", "patch"}),
+        ("Job", "finalizers", {"update"}),
+        ("Part", "", {"get", "list", "watch", "create", "update", "patch", "delete"}),
+        ("ConfigMap", "", {"get", "list", "watch"}),
+        ("CoreEvent", "", {"create", "patch"}),
+    ]
+
+
+def test_a_finalizer_is_named_after_the_actor() -> None:
+    assert from_declaration(declare(two, name="shop-keep")).finalizer == "skep.dev/shop-keep"
+
+
+def test_a_cleanup_may_be_of_another_form_than_the_reconcile() -> None:
+    actor = from_declaration(declare(three, cleanup=plain))
+    assert actor.cleanup == Shape(threaded=True, takes_run=False)
+    assert (actor.threaded, actor.takes_run) == (False, True)

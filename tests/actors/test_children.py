@@ -6,6 +6,8 @@ from typing import Any
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors import BlockingClient, Client, Done, NotTheOwnerError, Outcome, Place
 from actors.children import changes
@@ -254,6 +256,47 @@ async def test_children_that_cannot_be_are_refused_before_anything_is_written(
 async def test_an_owner_that_was_never_stored_cannot_own(client: Client) -> None:
     with pytest.raises(ValueError, match="only an object that was read from the server"):
         await client.own(job("a"), part("p"))
+
+
+async def test_nothing_is_made_for_an_owner_that_waits_for_its_children_to_go(stage: Stage, client: Client, owner: Job) -> None:
+    """The garbage collector takes them away and the actor makes them again, for ever."""
+    await client.own(owner, part("p"))
+    stage.world.change("a", metadata={"finalizers": ["foregroundDeletion"], "deletionTimestamp": "2026-01-01T00:00:00Z"})
+    deleting = await client.get(Job, "a", "shop")
+    assert deleting is not None
+    assert (await client.own(deleting, part("p", of="x"))).spec.job == "x"
+    with pytest.raises(ConflictError, match="is being deleted after its children: Part 'shop/q' is not made again"):
+        await client.own(deleting, part("q"))
+    assert await client.children(deleting, [], of=[Part]) == []
+
+
+ITEMS = st.builds(Item, sku=st.sampled_from("ab"), note=st.none() | st.sampled_from("xy"), unit=st.sampled_from(["piece", "kg"]))
+MAPS = st.none() | st.dictionaries(st.sampled_from("kl"), st.sampled_from("12"), max_size=2)
+FREE = st.recursive(
+    st.booleans() | st.integers(0, 2),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.sampled_from("kl"), inner, max_size=2),
+    max_leaves=5,
+)
+CRATES = st.builds(
+    CrateSpec,
+    weight=st.integers(0, 2),
+    colour=st.none() | st.sampled_from(["red", "blue"]),
+    items=st.lists(ITEMS, max_size=2).map(tuple),
+    marks=MAPS,
+    free=st.none() | st.dictionaries(st.sampled_from("kl"), FREE, max_size=2),
+    lid=st.none() | ITEMS,
+)
+
+
+@given(stored=CRATES, wanted=CRATES)
+def test_one_write_is_enough_whatever_was_there(stored: CrateSpec, wanted: CrateSpec) -> None:
+    owned = Metadata(name="c", owner_references=(OwnerReference(api_version="v1", kind="Job", name="a", uid="u"),))
+    before, goal = (Crate(metadata=owned, spec=spec) for spec in (stored, wanted))
+    after = from_document(Crate)(merge_patch(to_document(before), changes(before, goal)))
+    assert changes(after, goal) == {}
+    said = {key: value for key, value in to_document(goal)["spec"].items() if key in ("weight", "colour", "marks", "free")}
+    assert {key: value for key, value in to_document(after)["spec"].items() if key in said} == said
+    assert changes(before, before) == {}
 
 
 async def test_other_owners_of_a_child_stay(stage: Stage, client: Client, owner: Job) -> None:

@@ -9,7 +9,10 @@ import anyio
 import pytest
 
 from actors import Again, BlockingClient, Client, Done, Outcome, Place, Run, Terminal, Wake
+from actors.actor import from_declaration
 from actors.door import difference
+from actors.runner import Runner
+from registry.declarations import ActorDeclaration
 from registry.errors import ServiceUnavailable
 from registry.resource import replace
 from registry.typed import to_document
@@ -307,3 +310,20 @@ async def test_parts_need_no_cleanup_of_their_own(stage: Stage) -> None:
         stage.world.ask_to_delete(Part, Place("shop", "p"))
         await settled()
         assert stage.world.objects[Part, Place("shop", "p")]["metadata"]["finalizers"] == [OURS]
+
+
+async def test_a_status_for_a_kind_that_has_none_is_a_failure_that_says_so(stage: Stage) -> None:
+    async def report(obj: Any, client: Client) -> Outcome:
+        return Done(JobStatus(seen=1))
+
+    environment = stage.runner(report)._environment
+    declared = ActorDeclaration(name="test", model=Part, reconcile=report)
+    runner = Runner(from_declaration(declared), environment)
+    stage.world.put(Part, {"metadata": {"name": "p", "namespace": "shop"}, "spec": {}})
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(runner.run)
+        await settled()
+        assert runner.snapshot().failing[0].error == (
+            "StatusError: a status was returned for Part, which has none: return Done() alone"
+        )
+        tasks.cancel_scope.cancel()

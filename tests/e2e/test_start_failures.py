@@ -25,12 +25,14 @@ WIDGETS = "/apis/reference.example.com/v1/namespaces/default/widgets"
 Prepare = Callable[[], None]
 
 
-def start(*arguments: object, prepare: Prepare | None = None) -> subprocess.CompletedProcess[str]:
-    """A start that is to fail. `prepare` runs in the process before it becomes the server."""
+def start(*arguments: object, prepare: Prepare | None = None, path: Path | None = None) -> subprocess.CompletedProcess[str]:
+    """A start that is to fail. `prepare` runs in the process before it becomes the server; modules may be imported from `path`."""
     command = [sys.executable, "-m", "apiserver", "serve", "--log-format", "json", "--log-level", "error"]
     given = [str(argument) for argument in arguments]
     listen = [] if "--listen" in given else ["--listen", "127.0.0.1:0"]
     clean = {name: value for name, value in os.environ.items() if not name.startswith("SKEP_")}
+    if path is not None:
+        clean["PYTHONPATH"] = str(path)
     return subprocess.run(
         [*command, *listen, *given],
         cwd=ROOT,
