@@ -130,6 +130,14 @@ class History(msgspec.Struct, frozen=True, kw_only=True):
     compact_seconds: Annotated[float, Meta(gt=0, le=86400, description="How often the log is looked through.")] = 60.0
 
 
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told about objects, which is kept for people to read and not for ever."""
+
+    ttl_seconds: Annotated[
+        float, Meta(ge=1, le=366 * 86400, description="An Event is deleted this long after it was last seen. Kubernetes: 3600.")
+    ] = 3600.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, complete and checked: paths are absolute, `database_url` is never empty."""
 
@@ -153,6 +161,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     limits: Limits = Limits()
     watch: Watch = Watch()
     history: History = History()
+    events: Events = Events()
 
 
 class Setting(NamedTuple):

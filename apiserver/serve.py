@@ -34,6 +34,7 @@ from anyio import to_thread
 
 import migrations
 from actors.actor import Actor, from_declaration
+from actors.builtin.pool import Surroundings
 from actors.clock import SystemClock
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
@@ -43,6 +44,7 @@ from admission.identity import ADMIN, Identity, authenticated
 from admission.tokens import TokenTable
 from apiserver import datadir, kubeconfig, tls
 from apiserver.asgi import App, Timing
+from apiserver.builtins import Builtins
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.config import Address, History, Settings
@@ -159,6 +161,8 @@ class Server:
         authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
         self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)
         self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
+        around = Surroundings(SystemClock(), chance, self._log.bind(actor="builtin"))
+        self._builtins = Builtins(self.manager, store, around, event_seconds=settings.events.ttl_seconds)
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
             self.manager,
@@ -194,7 +198,7 @@ class Server:
             return self._ready
 
         async def actors() -> bool:
-            return all(runner.snapshot().synced for runner in self._runners)
+            return self._builtins.synced and all(runner.snapshot().synced for runner in self._runners)
 
         return {"ping": ping, "store": store, "actors-synced": actors, "shutdown": serving}
 
@@ -225,6 +229,7 @@ class Server:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
+                actors.start_soon(self._builtins.run)
                 for runner in self._runners:
                     actors.start_soon(self._supervise, runner)
                 self._announce()
@@ -234,6 +239,7 @@ class Server:
                 await anyio.sleep(ANNOUNCE)
                 for runner in self._runners:
                     runner.stop(self._settings.shutdown_grace_seconds)
+                self._builtins.stop(self._settings.shutdown_grace_seconds)
                 self.app.end_watches()
                 http.should_exit = True
             self._store.end_watches()
