@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
 
 import anyio
 
@@ -30,15 +29,20 @@ PAUSES = (1.0, 60.0)
 
 
 class Builtins:
-    """Runs the built-in actors. `run` returns after `stop`; one that breaks is started again."""
+    """Runs the built-in actors. `run` returns after `stop`; one that breaks is started again.
 
-    def __init__(self, manager: Manager, store: SqlStore, around: Surroundings, *, event_seconds: float) -> None:
-        self._around = around
+    `surroundings` gives each its own, by name.
+    """
+
+    def __init__(
+        self, manager: Manager, store: SqlStore, surroundings: Callable[[str], Surroundings], *, event_seconds: float
+    ) -> None:
+        self._around = around = surroundings("census")
         facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
         self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
-        self.collector = Collector(ManagerReach(manager, identity(COLLECTOR), facts_of), _named(around, COLLECTOR))
-        self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), _named(around, EXPIRY))
-        self.namespaces = _namespace_runner(manager, facts_of, _named(around, namespaces.NAME))
+        self.collector = Collector(ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
+        self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
+        self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
         self.census.tell(self.collector, self.expiry, self)
 
     @property
@@ -82,11 +86,6 @@ class Builtins:
 def identity(name: str) -> Identity:
     """Under which a built-in actor writes."""
     return authenticated(Identity(f"system:actor:{name}"))
-
-
-def _named(around: Surroundings, name: str) -> Surroundings:
-    bind = getattr(around.log, "bind", None)
-    return around if bind is None else replace(around, log=bind(actor=name))
 
 
 def _namespace_runner(manager: Manager, facts_of: FactsOf, around: Surroundings) -> Runner:

@@ -161,8 +161,11 @@ class Server:
         authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
         self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)
         self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
-        around = Surroundings(SystemClock(), chance, self._log.bind(actor="builtin"))
-        self._builtins = Builtins(self.manager, store, around, event_seconds=settings.events.ttl_seconds)
+
+        def surroundings(name: str) -> Surroundings:
+            return Surroundings(SystemClock(), chance, logs.logger.bind(actor=name))
+
+        self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
             self.manager,
