@@ -247,7 +247,8 @@ class ManagerReach:
         if answer.record is None or answer.record.uid != uid:
             raise refusals.modified(target)
         document = in_version(target.version, answer.record)
-        await self._handle("update", ref, {**document, "spec": {"finalizers": list(finalizers)}}, subresource="finalize")
+        spec = {"finalizers": list(finalizers)} if finalizers else {}
+        await self._handle("update", ref, {**document, "spec": spec}, subresource="finalize")
 
     async def _handle(
         self, verb: str, ref: Ref, body: Document | None = None, *, content_type: str = "", subresource: str = ""
