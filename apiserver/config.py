@@ -142,6 +142,14 @@ class Insight(msgspec.Struct, frozen=True, kw_only=True):
     ] = 5.0
 
 
+class Events(msgspec.Struct, frozen=True, kw_only=True):
+    """What is told about objects, which is kept for people to read and not for ever."""
+
+    ttl_seconds: Annotated[
+        float, Meta(ge=1, le=366 * 86400, description="An Event is deleted this long after it was last seen. Kubernetes: 3600.")
+    ] = 3600.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, complete and checked: paths are absolute, `database_url` is never empty."""
 
@@ -166,6 +174,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     watch: Watch = Watch()
     history: History = History()
     insight: Insight = Insight()
+    events: Events = Events()
 
 
 class Setting(NamedTuple):

@@ -10,6 +10,7 @@ from apiserver.options import DeleteOptions, Query, delete_options
 from apiserver.target import Target
 from registry.documents import Malformed
 from registry.errors import BadRequest, details
+from registry.kinds import Kind
 from storage.store import Record
 
 Document = dict[str, Any]
@@ -46,6 +47,28 @@ def check(target: Target, record: Record, options: DeleteOptions) -> None:
             f"the ResourceVersion in the precondition ({options.resource_version}) does not match the ResourceVersion in record "
             f"({record.revision}). The object might have been modified",
         )
+
+
+PROPAGATION = {"Foreground": "foregroundDeletion", "Orphan": "orphan"}
+"""The finalizers that a deletion asks for by its propagation; the garbage collector takes them out."""
+
+
+def propagated(kind: Kind, document: Document, propagation: str) -> Document:
+    """The object with the finalizers that its first deletion asks for: that of the propagation, and never the other one.
+
+    A deletion that says nothing leaves them as they are, and so does one of an object that is being deleted already. What takes no
+    part in garbage collection gets none.
+    """
+    metadata = document["metadata"]
+    before: list[str] = metadata.get("finalizers") or []
+    if not propagation or not kind.strategy.collected or "deletionTimestamp" in metadata:
+        return document
+    wanted = [finalizer for finalizer in before if finalizer not in PROPAGATION.values()]
+    wanted += [PROPAGATION[propagation]] if propagation in PROPAGATION else []
+    if wanted == before:
+        return document
+    metadata = {key: value for key, value in metadata.items() if key != "finalizers"}
+    return {**document, "metadata": {**metadata, "finalizers": wanted} if wanted else metadata}
 
 
 def gone(target: Target, record: Record) -> Document:

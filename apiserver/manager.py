@@ -404,7 +404,7 @@ class Manager:
     async def _delete(self, call: Call, target: Target, record: Record, options: DeleteOptions) -> Answer:
         kind = target.kind
         deleting.check(target, record, options)
-        old = document_of(record)
+        old = deleting.propagated(kind, document_of(record), options.propagation)
         if not prepare.held(kind, old):
             if not options.dry_run:
                 await self._commit(call, Remove(record.key, record.revision))

@@ -33,6 +33,7 @@ from anyio import to_thread
 
 import migrations
 from actors.actor import Actor
+from actors.builtin.pool import Surroundings
 from actors.clock import SystemClock
 from actors.insight import Insight
 from actors.runner import Runner
@@ -40,6 +41,7 @@ from admission.identity import ADMIN
 from admission.tokens import TokenTable
 from apiserver import datadir, kubeconfig, tls
 from apiserver.asgi import App, Timing
+from apiserver.builtins import Builtins
 from apiserver.chance import PooledRandom
 from apiserver.config import Address, History, Settings
 from apiserver.discovery import Discovery
@@ -150,6 +152,11 @@ class Server:
         bound = settings.limits.body_bytes
         self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound)
         self._supervisors = [self._supervisor(actor, chance) for actor in actors]
+
+        def surroundings(name: str) -> Surroundings:
+            return Surroundings(SystemClock(), chance, logs.logger.bind(actor=name))
+
+        self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
@@ -182,7 +189,7 @@ class Server:
             return self._ready
 
         async def actors() -> bool:
-            return all(supervisor.snapshot().synced for supervisor in self._supervisors)
+            return self._builtins.synced and all(supervisor.snapshot().synced for supervisor in self._supervisors)
 
         each = {f"actor-{supervisor.name}": supervisor.healthy for supervisor in self._supervisors}
         return {"ping": ping, "store": store, "actors-synced": actors, **each, "shutdown": serving}
@@ -200,6 +207,7 @@ class Server:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
+                actors.start_soon(self._builtins.run)
                 for supervisor in self._supervisors:
                     actors.start_soon(supervisor.run, name=f"actor {supervisor.name}")
                 self._announce()
@@ -209,6 +217,7 @@ class Server:
                 await anyio.sleep(ANNOUNCE)
                 for supervisor in self._supervisors:
                     supervisor.stop(self._settings.shutdown_grace_seconds)
+                self._builtins.stop(self._settings.shutdown_grace_seconds)
                 self.app.end_watches()
                 http.should_exit = True
             self._store.end_watches()

@@ -18,6 +18,7 @@ from typing import Any, Protocol
 
 from registry.declarations import ActorDeclaration, Observation
 from registry.errors import Cause
+from registry.expiring import Ttl
 from registry.jsonpath import JSONPath
 from registry.jsonpath import parse as parse_path
 from registry.names import dns1035_label, dns1123_label, dns1123_subdomain, version_key
@@ -100,6 +101,7 @@ def no_causes(new: Document, old: Document | None) -> list[Cause]:
 class Strategy:
     """How a kind behaves where kinds differ. The defaults are those of a custom kind.
 
+    `collected` says whether objects take part in garbage collection.
     `builtin` kinds are those of Kubernetes itself: their bodies may leave out kind and apiVersion, items of their lists carry
     neither, a wrong type in a body is a 400, and their updates need no resourceVersion unless `unconditional_update` is False.
     """
@@ -110,7 +112,7 @@ class Strategy:
     unconditional_update: bool = False
     create_on_update: bool = False
     collection_deletes: bool = True
-    owns_nothing: bool = False
+    collected: bool = True
     protected: frozenset[str] = frozenset()
     finalizers_in_spec: bool = False
     prepare: Prepare = as_is
@@ -169,6 +171,7 @@ class Kind:
     categories: tuple[str, ...] = ()
     has_status: bool = True
     scale: Scale | None = None
+    ttl: Ttl | None = None
     owner: str = EXTERNAL
     maker: str = ""
     """The user name that alone makes and deletes its objects; empty: whoever is authorized."""

@@ -19,7 +19,9 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
+from registry import expiring
 from registry.declarations import ActorDeclaration, DeclarationError
+from registry.expiring import Ttl
 from registry.jsonpath import parse as parse_path
 from registry.kinds import EXTERNAL, Column, Handler, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
 from registry.names import dns1123_label, version_key
@@ -48,6 +50,7 @@ class KindDeclaration:
     columns: tuple[Column, ...]
     has_status: bool
     scale: Scale | None
+    ttl: Ttl | None
     selectable: tuple[str, ...]
     owner: str | None
     deprecated: str | bool
@@ -83,6 +86,7 @@ class Plugin:
         columns: Sequence[Column] = (),
         status_subresource: bool | None = None,
         scale: Scale | None = None,
+        ttl: str | Ttl | None = None,
         selectable: Sequence[str] = (),
         owner: str | None = None,
         deprecated: str | bool = False,
@@ -98,6 +102,8 @@ class Plugin:
         Warning
         with every answer (a text, or True for one that names the successor). The stored version is the one with `storage=True`, or
         the most preferred of those that are not deprecated.
+
+        `ttl` is the path of the seconds after which objects are deleted, counted from their creation, or a `Ttl`.
 
         What is declared is checked when the registry is built, together with all the rest.
         """
@@ -116,6 +122,7 @@ class Plugin:
                 columns=tuple(columns),
                 has_status=_has_status(model) if status_subresource is None else status_subresource,
                 scale=scale,
+                ttl=Ttl(ttl) if isinstance(ttl, str) else ttl,
                 selectable=tuple(selectable),
                 owner=owner,
                 deprecated=deprecated,
@@ -247,8 +254,9 @@ def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> K
         categories=first.categories,
         has_status=first.has_status,
         scale=first.scale,
+        ttl=first.ttl,
         owner=owner,
-        strategy=Strategy(),
+        strategy=Strategy(check=expiring.check),
         source=first.source,
     )
 
@@ -262,6 +270,8 @@ def _check_paths(declaration: KindDeclaration) -> None:
     for path in declaration.selectable:
         if parse_path("." + path.lstrip(".")).fields is None:
             raise ValueError(f"selectable path {path!r} is not a path of names alone, as in '.spec.url'")
+    if declaration.ttl is not None and (problem := expiring.problem(declaration.ttl, node_of(declaration.model))):
+        raise ValueError(problem)
     scale = declaration.scale
     if scale is None:
         return

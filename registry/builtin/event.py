@@ -215,4 +215,5 @@ EVENT = builtin(
     check=check,
     short=("ev",),
     create_on_update=True,
+    collected=False,
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from apiserver import deleting
@@ -90,3 +92,42 @@ def test_success_names_what_went() -> None:
         "status": "Success",
         "details": {"name": "a", "group": GROUP, "kind": "widgets", "uid": "u"},
     }
+
+
+def held_by(*finalizers: str, **metadata: str) -> dict[str, Any]:
+    return {"metadata": {"name": "a", **({"finalizers": list(finalizers)} if finalizers else {}), **metadata}}
+
+
+@pytest.mark.parametrize(
+    ("before", "propagation", "after"),
+    [
+        ((), "", ()),
+        (("x/y",), "", ("x/y",)),
+        (("orphan",), "", ("orphan",)),
+        ((), "Background", ()),
+        (("x/y", "orphan", "foregroundDeletion"), "Background", ("x/y",)),
+        (("orphan",), "Background", ()),
+        ((), "Foreground", ("foregroundDeletion",)),
+        (("orphan", "x/y"), "Foreground", ("x/y", "foregroundDeletion")),
+        (("foregroundDeletion",), "Orphan", ("orphan",)),
+        (("orphan",), "Orphan", ("orphan",)),
+    ],
+)
+def test_a_deletion_asks_for_the_finalizer_of_its_propagation_and_never_for_both(
+    before: tuple[str, ...], propagation: str, after: tuple[str, ...]
+) -> None:
+    document = held_by(*before)
+    kept = held_by(*before)
+    assert deleting.propagated(WIDGET.kind, document, propagation) == held_by(*after)
+    assert document == kept
+
+
+def test_a_deletion_that_has_begun_is_not_turned_into_another() -> None:
+    going = held_by("foregroundDeletion", deletionTimestamp="2026-01-02T03:04:05Z")
+    assert deleting.propagated(WIDGET.kind, going, "Orphan") == going
+
+
+def test_what_takes_no_part_in_garbage_collection_is_just_deleted() -> None:
+    event = REGISTRY.of_resource("events")
+    assert event is not None
+    assert deleting.propagated(event, held_by(), "Foreground") == held_by()

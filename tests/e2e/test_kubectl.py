@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Sequence
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -607,11 +608,59 @@ def test_wait_gives_up_after_its_time(kubectl: Kubectl) -> None:
     assert "not found" in kubectl.refused("wait", "wd/nope", "--for=condition=Ready", "--timeout=1s")
 
 
-def test_a_namespace_is_made_and_begins_to_go(anywhere: Kubectl) -> None:
+def test_the_deletion_of_a_namespace_waits_until_its_contents_are_gone(anywhere: Kubectl) -> None:
     name = f"tour-{next(_numbers)}"
     space = {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": name}}
     assert anywhere("create", "-f", "-", stdin=space) == f"namespace/{name} created\n"
     assert rows(anywhere("get", "ns", name)) == [["NAME", "STATUS", "AGE"], [name, "Active", "<age>"]]
-    anywhere("delete", "ns", name, "--wait=false")
-    assert rows(anywhere("get", "ns", name))[1:] == [[name, "Terminating", "<age>"]]
-    assert "because it is being terminated" in anywhere.refused("create", "-n", name, "-f", "-", stdin=widget("a"))
+    held = widget("held")
+    held["metadata"]["finalizers"] = ["tour.example.com/hold"]
+    for each in (held, widget("free")):
+        anywhere("create", "-n", name, "-f", "-", stdin=each)
+    with anywhere.running("delete", "ns", name) as deletion:
+        anywhere("wait", f"ns/{name}", "--for=condition=NamespaceFinalizersRemaining", "--timeout=60s")
+        assert rows(anywhere("get", "ns", name))[1:] == [[name, "Terminating", "<age>"]]
+        assert "because it is being terminated" in anywhere.refused("create", "-n", name, "-f", "-", stdin=widget("a"))
+        assert anywhere("get", "wd", "-n", name, "-o", "jsonpath={.items[*].metadata.name}") == "held"
+        assert "tour.example.com/hold in 1 resource instances" in anywhere("describe", "ns", name)
+        assert deletion.poll() is None
+        anywhere("patch", "wd", "held", "-n", name, "--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')
+        assert deletion.wait() == 0
+    assert "not found" in anywhere.refused("get", "ns", name)
+
+
+def owned(name: str, owner: dict[str, Any], *, finalizers: Sequence[str] = ()) -> dict[str, Any]:
+    """A widget that an owner waits for."""
+    child = widget(name)
+    reference = {key: owner["metadata"][key] for key in ("name", "uid")} | {key: owner[key] for key in ("apiVersion", "kind")}
+    child["metadata"] |= {"ownerReferences": [{**reference, "blockOwnerDeletion": True}], "finalizers": list(finalizers)}
+    return child
+
+
+def test_a_deletion_in_the_foreground_waits_for_the_dependents(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", stdin=widget("owner"))
+    kubectl("create", "-f", "-", stdin=owned("child", kubectl.get("wd", "owner"), finalizers=["tour.example.com/hold"]))
+    with kubectl.running("delete", "wd", "owner", "--cascade=foreground") as deletion:
+        assert next_row(deletion)[:3] == [f"widget.{GROUP}", '"owner"', "deleted"]
+        kubectl("wait", "wd/child", "--for=jsonpath={.metadata.deletionTimestamp}", "--timeout=60s")
+        assert kubectl.get("wd", "owner")["metadata"]["finalizers"] == ["foregroundDeletion"]
+        assert deletion.poll() is None
+        kubectl("patch", "wd", "child", "--type=json", "-p", '[{"op":"remove","path":"/metadata/finalizers"}]')
+        assert deletion.wait() == 0
+    assert names(kubectl) == ""
+
+
+def test_a_deletion_in_the_background_takes_the_dependents_along(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", stdin=widget("owner"))
+    kubectl("create", "-f", "-", stdin=owned("child", kubectl.get("wd", "owner")))
+    kubectl("delete", "wd", "owner", "--cascade=background")
+    kubectl("wait", "wd/child", "--for=delete", "--timeout=60s")
+    assert names(kubectl) == ""
+
+
+def test_a_deletion_may_leave_the_dependents(kubectl: Kubectl) -> None:
+    kubectl("create", "-f", "-", stdin=widget("owner"))
+    kubectl("create", "-f", "-", stdin=owned("child", kubectl.get("wd", "owner")))
+    kubectl("delete", "wd", "owner", "--cascade=orphan")
+    assert "ownerReferences" not in kubectl.get("wd", "child")["metadata"]
+    assert names(kubectl) == "child"

@@ -19,6 +19,7 @@ FEATURES = frozenset({
     "widgets", "gadgets", "builtin:namespace", "builtin:configmap", "builtin:secret", "builtin:serviceaccount", "builtin:event",
     "builtin:lease", "table", "partial-metadata", "openapi", "openapi-v2", "watch-list", "aggregated-discovery", "scale", "health",
     "exact", "compacted", "paths", "bookmarks", "watch-prefix", "apply", "strategic", "quirk",
+    "gc", "namespace-controller",
 })
 # fmt: on
 """What this server has. A case that needs anything else is not played."""
@@ -40,6 +41,12 @@ DIFFERENT = {
     "watch-errors/malformed-version": "400, as for a list: a resourceVersion that is no number is the client's mistake",
 }
 """Where we differ and mean to, and why."""
+
+ADAPTED = {
+    ("namespaces/terminating", "6", ".metadata.generation"): "the recorded controller lets five seconds go by before it marks what "
+    "is in a namespace, which counts as a change; ours does so at once",
+}
+"""Single differences that come and go: the case, the step and the place, and why."""
 
 THREADS = 10
 
@@ -63,9 +70,13 @@ def cases(*, different: bool) -> list[ParameterSet]:
     return [pytest.param(case, id=case.id) for case in ours if (case.id in DIFFERENT) is different]
 
 
+def _adapted(case: Case, failure: Failure) -> bool:
+    return all((case.id, failure.step, difference.where) in ADAPTED for difference in failure.differences)
+
+
 @pytest.mark.parametrize("case", cases(different=False))
 def test_the_server_answers_as_recorded(case: Case, played: Played) -> None:
-    failures = played[case.id].result()
+    failures = [failure for failure in played[case.id].result() if not _adapted(case, failure)]
     assert not failures, "\n".join([f"{case.id}: {case.about}", *map(str, failures)])
 
 

@@ -1,0 +1,104 @@
+"""The built-in actors, wired: one census of all objects, and those who act on it, each under an identity of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import anyio
+
+from actors.builtin import namespaces
+from actors.builtin.census import Census
+from actors.builtin.collector import Collector
+from actors.builtin.expiry import Expiry
+from actors.builtin.objects import Facts
+from actors.builtin.pool import Surroundings
+from actors.clock import sleep_until
+from actors.recorder import EventRecorder
+from actors.runner import Environment, Runner
+from admission.identity import Identity, authenticated
+from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
+from apiserver.manager import Manager
+from apiserver.objects import FactsOf, ManagerReach, StoreObjects
+from registry.declarations import Place
+from storage.sql import SqlStore
+
+COLLECTOR = "garbage-collector"
+EXPIRY = "expiry"
+PAUSES = (1.0, 60.0)
+"""Seconds before one that broke is started again: at first, and at most."""
+
+
+class Builtins:
+    """Runs the built-in actors. `run` returns after `stop`; one that breaks is started again.
+
+    `surroundings` gives each its own, by name.
+    """
+
+    def __init__(
+        self, manager: Manager, store: SqlStore, surroundings: Callable[[str], Surroundings], *, event_seconds: float
+    ) -> None:
+        self._around = around = surroundings("census")
+        facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
+        self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
+        self.collector = Collector(ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
+        self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
+        self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
+        self.census.tell(self.collector, self.expiry, self)
+
+    @property
+    def synced(self) -> bool:
+        """Whether all of them have seen what there is."""
+        return self.census.synced and self.namespaces.snapshot().synced
+
+    def changed(self, old: Facts | None, new: Facts | None) -> None:
+        """The last object of a namespace is gone: its controller may be waiting for that."""
+        if old is not None and new is None and old.ref.namespace and not self.census.population(old.ref.namespace):
+            self.namespaces.wake(Place("", old.ref.namespace))
+
+    async def run(self) -> None:
+        """Runs them until they are stopped."""
+        async with anyio.create_task_group() as follower:
+            follower.start_soon(self._kept, "census", self.census.run)
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(self._kept, namespaces.NAME, self.namespaces.run)
+                tasks.start_soon(self._kept, COLLECTOR, self.collector.run)
+                tasks.start_soon(self._kept, EXPIRY, self.expiry.run)
+            follower.cancel_scope.cancel()
+
+    def stop(self, grace: float) -> None:
+        """What is under way may finish within `grace` seconds."""
+        self.namespaces.stop(grace)
+        self.collector.stop(grace)
+        self.expiry.stop(grace)
+
+    async def _kept(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
+        pause, longest = PAUSES
+        while True:
+            try:
+                await run()
+                return
+            except Exception as error:
+                self._around.log.error("an actor broke; it is started again", actor=name, pause=pause, exc_info=error)
+            await sleep_until(self._around.clock, self._around.clock.now() + pause)
+            pause = min(pause * 2, longest)
+
+
+def identity(name: str) -> Identity:
+    """Under which a built-in actor writes."""
+    return authenticated(Identity(f"system:actor:{name}"))
+
+
+def _namespace_runner(manager: Manager, facts_of: FactsOf, around: Surroundings) -> Runner:
+    who = identity(namespaces.NAME)
+    reach = ManagerReach(manager, who, facts_of)
+    actor = namespaces.namespace_controller(reach, reach, around.clock, around.log)
+    events = EventRecorder(ManagerEvents(manager, who), actor.name, around.clock, around.chance, around.log)
+    environment = Environment(
+        source=ManagerSource(manager),
+        door=ManagerDoor(manager, who),
+        recorder=events,
+        clock=around.clock,
+        chance=around.chance,
+        log=around.log,
+    )
+    return Runner(actor, environment)

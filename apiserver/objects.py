@@ -1,0 +1,268 @@
+"""Objects of all kinds for the built-in actors: the store's changes, of which only the metadata is read, and the manager.
+
+Reading is from memory and costs no SQL; writing is a `Call` like every other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+import anyio
+import msgspec
+
+from actors.builtin.objects import Change, Facts, Listing, Owner, Ref, Scope
+from admission.identity import Identity
+from apiserver import refusals
+from apiserver.manager import Answer, Call, Manager
+from apiserver.patching import MERGE_PATCH
+from apiserver.stored import document_of, in_version
+from apiserver.target import Target
+from registry.errors import ExpiredError, InternalError, Invalid, NotFound
+from registry.expiring import TTL_ANNOTATION, of_annotation, of_event
+from registry.kinds import Kind, Registry
+from storage.sql import SqlStore
+from storage.store import Change as StoreChange
+from storage.store import Closed, Cursor, Expired, Op, Record, Unavailable
+
+Document = dict[str, Any]
+
+PAGE = 1_000
+"""Objects of a namespace that are looked at between two turns of the event loop."""
+LOG_SECONDS = 5.0
+"""How long a follower that has fallen behind waits for the log, before it looks again where it is."""
+LOOK_AROUND = 30.0
+"""Seconds after which a follower looks at every kind, also at those of which it heard nothing."""
+
+
+class _Annotations(msgspec.Struct):
+    ttl: str | None = msgspec.field(default=None, name=TTL_ANNOTATION)
+
+
+class _Metadata(msgspec.Struct, rename="camel"):
+    creation_timestamp: str | None = None
+    deletion_timestamp: str | None = None
+    owner_references: tuple[Owner, ...] | None = None
+    finalizers: tuple[str, ...] | None = None
+    annotations: _Annotations | None = None
+
+
+class _Object(msgspec.Struct):
+    metadata: _Metadata
+
+
+_read = msgspec.json.Decoder(_Object).decode
+
+
+class FactsOf:
+    """Reads the facts of records. `event_seconds` is how long Events live."""
+
+    def __init__(self, registry: Registry, now: Callable[[], float], event_seconds: float) -> None:
+        self._registry = registry
+        self._now = now
+        self._event_seconds = event_seconds
+
+    def __call__(self, record: Record) -> Facts:
+        """The facts of a stored object."""
+        kind = self._registry.of_resource(record.key.resource)
+        metadata = _read(record.desired).metadata
+        return Facts(
+            ref=Ref(*record.key),
+            uid=record.uid,
+            revision=record.revision,
+            owners=metadata.owner_references or (),
+            finalizers=metadata.finalizers or (),
+            deleting=metadata.deletion_timestamp is not None,
+            expires=None if kind is None else self._expires(kind, record, metadata),
+            collected=kind is None or kind.strategy.collected,
+        )
+
+    def _expires(self, kind: Kind, record: Record, metadata: _Metadata) -> float | None:
+        if kind.resource == "events":
+            return of_event(document_of(record), self._event_seconds, self._now())
+        if kind.strategy.builtin:
+            return None
+        if metadata.annotations is not None and metadata.annotations.ttl is not None:
+            return of_annotation(metadata.annotations.ttl, metadata.creation_timestamp or "")
+        return kind.ttl.expires(document_of(record)) if kind.ttl is not None else None
+
+
+class StoreObjects:
+    """Implements `actors.builtin.objects.Everything`."""
+
+    def __init__(self, registry: Registry, store: SqlStore, facts_of: FactsOf) -> None:
+        self._kinds = registry.kinds
+        self._from_status = {kind.resource for kind in registry.kinds if kind.ttl is not None}  # a status may change their facts
+        self._store = store
+        self._facts_of = facts_of
+
+    async def list(self) -> Listing:
+        """All objects of all kinds."""
+        revision = self._store.revision
+        snapshots = [self._store.list(kind.resource).records for kind in self._kinds]
+        return Listing(revision, (self._facts_of(record) for records in snapshots for record in records))
+
+    async def watch(self, after: int) -> AsyncGenerator[Sequence[Change], None]:
+        """Every change after a revision that is more than one of the status. Raises ExpiredError."""
+        try:
+            follower = _Follower(self._store, [kind.resource for kind in self._kinds], after)
+            with follower.subscribed():
+                async for changes in follower.batches():
+                    told = [self._change(change) for change in changes if self._tells(change)]
+                    if told:
+                        yield told
+        except Expired as expired:
+            raise ExpiredError(str(expired)) from expired
+        except (Closed, Unavailable):
+            return
+
+    def _tells(self, change: StoreChange) -> bool:
+        previous = change.previous
+        if change.op is not Op.MODIFIED or previous is None or change.record.key.resource in self._from_status:
+            return True
+        return change.record.desired != previous.desired
+
+    def _change(self, change: StoreChange) -> Change:
+        return Change(change.revision, change.op is Op.DELETED, self._facts_of(change.record))
+
+
+class _Follower:
+    """Reads many resources as one stream, in the order of commits."""
+
+    def __init__(self, store: SqlStore, resources: Sequence[str], after: int) -> None:
+        self._store = store
+        self._cursors = {resource: store.watch(resource, after) for resource in resources}
+        self._touched = dict.fromkeys(resources)  # may have something new
+        self._signal = anyio.Event()
+        self._ended = False
+
+    def subscribed(self) -> ExitStack:
+        """While this is entered, it hears of what is new."""
+        stack = ExitStack()
+        for resource in self._cursors:
+            stack.callback(self._store.subscribe(resource, partial(self._hear, resource)))
+        return stack
+
+    def _hear(self, resource: str, changes: Sequence[StoreChange]) -> None:
+        self._touched[resource] = None
+        self._ended = self._ended or not changes
+        self._signal.set()
+
+    async def batches(self) -> AsyncGenerator[Sequence[StoreChange], None]:
+        """Changes, until the watches end. Raises Expired, Closed, Unavailable."""
+        looked = anyio.current_time()
+        while not self._ended:
+            self._signal = anyio.Event()
+            until, found = self._store.revision, []
+            touched, self._touched = self._touched, {}
+            if anyio.current_time() - looked > LOOK_AROUND:
+                looked, touched = anyio.current_time(), dict.fromkeys(self._cursors)
+            for resource in touched:
+                found += await self._drained(self._cursors[resource], until)
+            if found:
+                found.sort(key=lambda change: change.revision)
+                yield found
+            if not self._touched:
+                await self._signal.wait()
+
+    async def _drained(self, cursor: Cursor, until: int) -> list[StoreChange]:
+        """All changes of a resource up to a revision, and maybe some after it."""
+        found: list[StoreChange] = []
+        while True:
+            changes = cursor.take()
+            found += changes
+            if cursor.revision >= until:
+                return found
+            if not changes:
+                with anyio.move_on_after(LOG_SECONDS):
+                    found += await cursor.next()
+
+
+class ManagerReach:
+    """Implements `actors.builtin.objects.Reach` and `Contents`, as one identity."""
+
+    def __init__(self, manager: Manager, identity: Identity, facts_of: FactsOf) -> None:
+        self._manager = manager
+        self._identity = identity
+        self._facts_of = facts_of
+        self._scopes = {(kind.group, kind.name): Scope(kind.resource, kind.namespaced) for kind in manager.registry.kinds}
+
+    def scope(self, api_version: str, kind: str) -> Scope | None:
+        """What a reference means, in a version that is served or in one that was."""
+        found = self._manager.registry.of_type(api_version, kind)
+        if found is not None:
+            return Scope(found[0].resource, found[0].namespaced)
+        return self._scopes.get((api_version.rpartition("/")[0], kind))
+
+    async def find(self, ref: Ref) -> Facts | None:
+        """The newest state."""
+        try:
+            answer = await self._handle("get", ref)
+        except NotFound:
+            return None
+        return None if answer.record is None else self._facts_of(answer.record)
+
+    async def delete(self, found: Facts, propagation: str) -> None:
+        """Deletes it, as it was found."""
+        conditions = {"uid": found.uid} | ({"resourceVersion": str(found.revision)} if found.revision else {})
+        try:
+            await self._handle("delete", found.ref, {"preconditions": conditions, "propagationPolicy": propagation})
+        except NotFound:
+            return
+
+    async def set_owners(self, found: Facts, owners: Sequence[Owner]) -> None:
+        """Leaves it with these owners."""
+        await self._change(found, {"ownerReferences": msgspec.to_builtins(list(owners)) or None})
+
+    async def set_finalizers(self, found: Facts, finalizers: Sequence[str]) -> None:
+        """Leaves it with these finalizers."""
+        await self._change(found, {"finalizers": list(finalizers) or None})
+
+    async def _change(self, found: Facts, metadata: Document) -> None:
+        pinned = {**metadata, "uid": found.uid, "resourceVersion": str(found.revision)}
+        try:
+            await self._handle("patch", found.ref, {"metadata": pinned}, content_type=MERGE_PATCH)
+        except NotFound:
+            return
+        except Invalid as error:
+            if any(cause.field == "metadata.uid" for cause in error.causes):
+                raise refusals.modified(self._target(found.ref)) from error  # another one by now
+            raise
+
+    async def of(self, namespace: str) -> AsyncGenerator[Sequence[Facts], None]:
+        """What is in a namespace now, in pages."""
+        for kind in self._manager.registry.kinds:
+            if kind.namespaced:
+                for page in _paged(self._manager.store.list(kind.resource, namespace).records):
+                    yield [self._facts_of(record) for record in page]
+                    await anyio.lowlevel.checkpoint()
+
+    async def finalize(self, name: str, uid: str, finalizers: Sequence[str]) -> None:
+        """Leaves a namespace with these finalizers."""
+        ref = Ref("namespaces", "", name)
+        answer = await self._handle("get", ref)
+        target = self._target(ref)
+        if answer.record is None or answer.record.uid != uid:
+            raise refusals.modified(target)
+        document = in_version(target.version, answer.record)
+        spec = {"finalizers": list(finalizers)} if finalizers else {}
+        await self._handle("update", ref, {**document, "spec": spec}, subresource="finalize")
+
+    async def _handle(
+        self, verb: str, ref: Ref, body: Document | None = None, *, content_type: str = "", subresource: str = ""
+    ) -> Answer:
+        target = self._target(ref, subresource)
+        return await self._manager.handle(Call(self._identity, verb, target, {}, b"" if body is None else body, content_type))
+
+    def _target(self, ref: Ref, subresource: str = "") -> Target:
+        kind = self._manager.registry.of_resource(ref.resource)
+        if kind is None:
+            raise InternalError(f"{ref.resource} is not a kind that this server knows")
+        return Target(kind, kind.storage, ref.namespace or None, ref.name, subresource)
+
+
+def _paged(records: Sequence[Record]) -> Iterator[Sequence[Record]]:
+    for start in range(0, len(records), PAGE):
+        yield records[start : start + PAGE]
