@@ -40,7 +40,7 @@ class Builtins:
         self._around = around = surroundings("census")
         facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
         self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
-        self.collector = Collector(ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
+        self.collector = Collector(self.census, ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
         self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
         self.census.tell(self.collector, self.expiry, self)
