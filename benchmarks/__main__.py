@@ -24,10 +24,12 @@ from benchmarks.watching import watch
 
 REQUESTS = {"get": "get", "create": "create", "patch": "patch", "status": "status", "list500": "list"}
 WATCHES = {"watch100": (100, 200.0), "watch1000": (1000, 50.0)}
-EXTRA = ("single", "memory")
+EXTRA = ("single", "memory", "namespace")
 EVERYTHING = (*REQUESTS, *WATCHES, *EXTRA)
 STORED = 20_000
 """Objects in memory when it is measured."""
+CONTENTS = 10_000
+"""Objects in the namespace whose deletion is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,9 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     if "memory" in plan.only:
         found["memory"] = _memory(say)
         say(f"memory: {found['memory']['idle_mb']} MB idle, {found['memory']['full_mb']} MB with {STORED} objects")
+    if "namespace" in plan.only:
+        found["namespace"] = _namespace(say)
+        say(f"namespace: {found['namespace']['seconds']} s until it is gone with {CONTENTS} objects")
     return found
 
 
@@ -128,6 +133,15 @@ def _memory(say: Callable[[str], None]) -> dict[str, Any]:
         full = ours.memory()
         asyncio.run(client.get(ours.endpoint, collection("stored")))
         return {"idle_mb": round(idle, 1), "full_mb": round(full, 1), "after_list_mb": round(ours.memory(), 1), "objects": STORED}
+
+
+def _namespace(say: Callable[[str], None]) -> dict[str, Any]:
+    with skep() as ours:
+        say(f"creating {CONTENTS} objects")
+        asyncio.run(client.create(ours.endpoint, "full", (f"parcel-{number}" for number in range(CONTENTS))))
+        cpu = ours.cpu()
+        seconds = asyncio.run(client.remove_namespace(ours.endpoint, "full"))
+        return {"seconds": round(seconds, 2), "cpu_us": round((ours.cpu() - cpu) * 1e6 / CONTENTS), "objects": CONTENTS}
 
 
 def main() -> int:

@@ -30,6 +30,7 @@ CONCURRENCY = 64
 """Objects that are worked on at once: as many writes can share one commit of the store."""
 
 _REMEMBERED = 10_000
+_TOLD = 1_000
 _ATTEMPTS = 5
 
 
@@ -51,6 +52,7 @@ class Collector:
         self._log = around.log
         self._graph = Graph(census.get)
         self._gone: OrderedDict[tuple[str, Ref], None] = OrderedDict()  # known not to exist; no uid is given twice
+        self._unknown: set[tuple[str, str, str]] = set()  # owners that cannot be looked for, of which the log says so already
         self._pool: Pool[str] = Pool(self._look, around, CONCURRENCY)
         self.run = self._pool.run
         self.stop = self._pool.stop
@@ -120,9 +122,7 @@ class Collector:
             return seen
         ref = self._address(owner, dependent)
         if ref is None:
-            self._log.warning(
-                "left alone: its owner cannot be looked for", object=named(dependent.ref), owner=f"{owner.api_version} {owner.kind}"
-            )
+            self._tell_unknown(owner, dependent)
             return Standing.UNKNOWN
         found = await self._reach.find(ref)
         if found is not None and found.uid == owner.uid:
@@ -131,6 +131,14 @@ class Collector:
         while len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
         return Standing.GONE
+
+    def _tell_unknown(self, owner: Owner, dependent: Facts) -> None:
+        """Says so once for each kind of owner and of dependent: there may be thousands of them."""
+        kinds = (owner.api_version, owner.kind, dependent.ref.resource)
+        if kinds not in self._unknown and len(self._unknown) < _TOLD:
+            self._unknown.add(kinds)
+            wanted = f"{owner.api_version} {owner.kind} {owner.name}"
+            self._log.warning("left alone: its owner cannot be looked for", object=named(dependent.ref), owner=wanted)
 
     def _address(self, owner: Owner, dependent: Facts) -> Ref | None:
         """Where the owner must be: a namespaced one is in the dependent's namespace. None: that cannot be said."""
