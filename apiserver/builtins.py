@@ -12,7 +12,6 @@ from actors.builtin.collector import Collector
 from actors.builtin.expiry import Expiry
 from actors.builtin.objects import Facts
 from actors.builtin.pool import Surroundings
-from actors.clock import sleep_until
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
 from admission.identity import Identity, authenticated
@@ -40,10 +39,11 @@ class Builtins:
         self._around = around = surroundings("census")
         facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
         self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
-        self.collector = Collector(ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
+        self.collector = Collector(self.census, ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
         self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
         self.census.tell(self.collector, self.expiry, self)
+        self._stopping = anyio.Event()
 
     @property
     def synced(self) -> bool:
@@ -67,19 +67,21 @@ class Builtins:
 
     def stop(self, grace: float) -> None:
         """What is under way may finish within `grace` seconds."""
+        self._stopping.set()
         self.namespaces.stop(grace)
         self.collector.stop(grace)
         self.expiry.stop(grace)
 
     async def _kept(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
-        pause, longest = PAUSES
-        while True:
+        clock, (pause, longest) = self._around.clock, PAUSES
+        while not self._stopping.is_set():
             try:
                 await run()
                 return
             except Exception as error:
                 self._around.log.error("an actor broke; it is started again", actor=name, pause=pause, exc_info=error)
-            await sleep_until(self._around.clock, self._around.clock.now() + pause)
+            with clock.deadline(clock.now() + pause):
+                await self._stopping.wait()
             pause = min(pause * 2, longest)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import msgspec
@@ -69,7 +69,7 @@ class FactsOf:
         kind = self._registry.of_resource(record.key.resource)
         metadata = _read(record.desired).metadata
         return Facts(
-            ref=Ref(*record.key),
+            ref=cast("Ref", record.key),  # of the same form; one for each object that there is, so it is not copied
             uid=record.uid,
             revision=record.revision,
             owners=metadata.owner_references or (),

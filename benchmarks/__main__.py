@@ -26,10 +26,12 @@ from benchmarks.watching import watch
 
 REQUESTS = {"get": "get", "create": "create", "patch": "patch", "status": "status", "list500": "list"}
 WATCHES = {"watch100": (100, 200.0), "watch1000": (1000, 50.0)}
-EXTRA = ("single", "memory", "actors")
+EXTRA = ("single", "memory", "namespace", "actors")
 EVERYTHING = (*REQUESTS, *WATCHES, *EXTRA)
 STORED = 20_000
 """Objects in memory when it is measured."""
+CONTENTS = 10_000
+"""Objects in the namespace whose deletion is measured."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +85,9 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
         found["actors"] = _actors()
         each = ", ".join(f"{name} {found['actors'][name]['per_s']:,}/s" for name in ("looks", "writes"))
         say(f"a backlog of {found['actors']['objects']:,} objects: {each}")
+    if "namespace" in plan.only:
+        found["namespace"] = _namespace(say)
+        say(f"namespace: {found['namespace']['seconds']} s until it is gone with {CONTENTS} objects")
     return found
 
 
@@ -144,6 +149,15 @@ def _actors() -> dict[str, Any]:
         raise load.Broken(f"actors: {ended.stdout} {ended.stderr}")
     found: dict[str, Any] = json.loads(ended.stdout)
     return found
+
+
+def _namespace(say: Callable[[str], None]) -> dict[str, Any]:
+    with skep() as ours:
+        say(f"creating {CONTENTS} objects")
+        asyncio.run(client.create(ours.endpoint, "full", (f"parcel-{number}" for number in range(CONTENTS))))
+        cpu = ours.cpu()
+        seconds = asyncio.run(client.remove_namespace(ours.endpoint, "full"))
+        return {"seconds": round(seconds, 2), "cpu_us": round((ours.cpu() - cpu) * 1e6 / CONTENTS), "objects": CONTENTS}
 
 
 def main() -> int:

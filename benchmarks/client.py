@@ -8,12 +8,16 @@ from __future__ import annotations
 import asyncio
 import json
 import ssl
+import time
 from collections.abc import AsyncIterator, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 
 from benchmarks.parcels import collection, parcel
+
+LOOK = 0.02
+"""Seconds between two looks whether something is gone: little beside what is measured, and little work for the server."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +98,22 @@ async def create(endpoint: Endpoint, namespace: str, names: Iterable[str], *, at
         body = json.dumps({"metadata": {"name": namespace}}).encode()
         await opened[0].request("POST", "/api/v1/namespaces", body)
         await asyncio.gather(*(work(connection) for connection in opened))
+
+
+async def remove_namespace(endpoint: Endpoint, namespace: str) -> float:
+    """Deletes a namespace; the seconds until it is gone with all that was in it."""
+    path = f"/api/v1/namespaces/{namespace}"
+    async with connections(endpoint, 1) as (connection,):
+        begun = time.monotonic()
+        await connection.request("DELETE", path)
+        try:
+            while True:
+                await connection.request("GET", path)
+                await asyncio.sleep(LOOK)
+        except Failed as failed:
+            if " 404 " not in str(failed):
+                raise
+        return time.monotonic() - begun
 
 
 async def get(endpoint: Endpoint, path: str) -> bytes:

@@ -22,6 +22,7 @@ RECONCILED: Mapping[str, tuple[str, int]] = {"looks": ("writes nothing", 2_000),
 FIRST_S = 1.0
 WATCH_P99_MS = 20.0
 MEMORY_MB = 150.0
+NAMESPACE_SECONDS = 10.0
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -95,6 +96,13 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
         notes.append(
             f"Memory: {memory['idle_mb']:.0f} MB idle, {memory['full_mb']:.0f} MB with {memory['objects']:,} objects of 1 KB "
             f"(wanted < {MEMORY_MB:g}: {_met(memory['full_mb'] < MEMORY_MB)}), {memory['after_list_mb']:.0f} MB after a full list."
+        )
+    if "namespace" in found:
+        gone = found["namespace"]
+        met = _met(gone["seconds"] < NAMESPACE_SECONDS)
+        notes.append(
+            f"Namespace: with {gone['objects']:,} objects in it, it is gone {gone['seconds']:.2f} s after its deletion "
+            f"(wanted < {NAMESPACE_SECONDS:g} s: {met}); {gone['cpu_us']} us of CPU for each."
         )
     notes.append(f"Disk: fdatasync of 4 KiB takes {disk['p50_ms']} ms (p50), {disk['p99_ms']} ms (p99).")
     notes.append(

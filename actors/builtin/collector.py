@@ -20,8 +20,9 @@ from enum import Enum, auto
 
 import anyio
 
+from actors.builtin.census import Census
 from actors.builtin.graph import Graph
-from actors.builtin.objects import FOREGROUND, ORPHAN, Facts, Owner, Reach, Ref
+from actors.builtin.objects import FOREGROUND, ORPHAN, Facts, Owner, Reach, Ref, named
 from actors.builtin.pool import Pool, Surroundings
 from registry.errors import ConflictError
 
@@ -29,6 +30,7 @@ CONCURRENCY = 64
 """Objects that are worked on at once: as many writes can share one commit of the store."""
 
 _REMEMBERED = 10_000
+_TOLD = 1_000
 _ATTEMPTS = 5
 
 
@@ -44,11 +46,13 @@ class Standing(Enum):
 class Collector:
     """See the module. Listens to a `Census`; `run` does what it heard of, until `stop`."""
 
-    def __init__(self, reach: Reach, around: Surroundings) -> None:
+    def __init__(self, census: Census, reach: Reach, around: Surroundings) -> None:
+        self._census = census
         self._reach = reach
         self._log = around.log
-        self._graph = Graph()
+        self._graph = Graph(census.get)
         self._gone: OrderedDict[tuple[str, Ref], None] = OrderedDict()  # known not to exist; no uid is given twice
+        self._unknown: set[tuple[str, str, str]] = set()  # owners that cannot be looked for, of which the log says so already
         self._pool: Pool[str] = Pool(self._look, around, CONCURRENCY)
         self.run = self._pool.run
         self.stop = self._pool.stop
@@ -68,7 +72,7 @@ class Collector:
 
     async def _look(self, uid: str) -> None:
         """Drives one object to where it should be."""
-        facts = self._graph.get(uid)
+        facts = self._census.get(uid)
         if facts is None:
             return
         if facts.orphaning:
@@ -105,7 +109,7 @@ class Collector:
     def _seen(self, owner: Owner, dependent: Facts) -> Standing | None:
         """What the graph alone can say: an owner that is there. None: somebody has to look."""
         ref = self._address(owner, dependent)
-        known = self._graph.get(owner.uid)
+        known = self._census.get(owner.uid)
         if ref is None:
             return None
         if known is not None and known.ref == ref:
@@ -118,9 +122,7 @@ class Collector:
             return seen
         ref = self._address(owner, dependent)
         if ref is None:
-            self._log.warning(
-                "left alone: its owner cannot be looked for", object=str(dependent.ref), owner=f"{owner.api_version} {owner.kind}"
-            )
+            self._tell_unknown(owner, dependent)
             return Standing.UNKNOWN
         found = await self._reach.find(ref)
         if found is not None and found.uid == owner.uid:
@@ -129,6 +131,14 @@ class Collector:
         while len(self._gone) > _REMEMBERED:
             self._gone.popitem(last=False)
         return Standing.GONE
+
+    def _tell_unknown(self, owner: Owner, dependent: Facts) -> None:
+        """Says so once for each kind of owner and of dependent: there may be thousands of them."""
+        kinds = (owner.api_version, owner.kind, dependent.ref.resource)
+        if kinds not in self._unknown and len(self._unknown) < _TOLD:
+            self._unknown.add(kinds)
+            wanted = f"{owner.api_version} {owner.kind} {owner.name}"
+            self._log.warning("left alone: its owner cannot be looked for", object=named(dependent.ref), owner=wanted)
 
     def _address(self, owner: Owner, dependent: Facts) -> Ref | None:
         """Where the owner must be: a namespaced one is in the dependent's namespace. None: that cannot be said."""
@@ -162,7 +172,7 @@ class Collector:
         await self._release(facts, ORPHAN)
 
     async def _disown(self, dependent: str, owner: str) -> None:
-        known = self._graph.get(dependent)
+        known = self._census.get(dependent)
         for attempt in range(1, _ATTEMPTS + 1):
             found = await self._reach.find(known.ref) if known is not None else None
             if found is None or found.uid != dependent or all(each.uid != owner for each in found.owners):

@@ -6,21 +6,17 @@ for the graph to say: it is asked again, where the newest state is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from actors.builtin.objects import Facts
 
 
 class Graph:
-    """Objects by uid, with their dependents. See the module."""
+    """Dependents by the uids of their owners. See the module. `facts` knows the objects, as they are after the change."""
 
-    def __init__(self) -> None:
-        self._facts: dict[str, Facts] = {}  # all that take part
+    def __init__(self, facts: Callable[[str], Facts | None]) -> None:
+        self._facts = facts
         self._dependents: dict[str, dict[str, None]] = {}  # of an owner, by uids, whether it is there or not; never empty
-
-    def get(self, uid: str) -> Facts | None:
-        """An object that takes part."""
-        return self._facts.get(uid)
 
     def dependents(self, uid: str) -> list[str]:
         """The uids of those that name this owner, as they are now."""
@@ -38,10 +34,8 @@ class Graph:
             looks.update((owner.uid, None) for owner in old.owners if self._is_waiting(owner.uid))
         if new is None:
             if old is not None:
-                self._facts.pop(old.uid, None)
                 looks.update((uid, None) for uid in self._dependents.get(old.uid, ()))
             return looks
-        self._facts[new.uid] = new
         for owner in new.owners:
             self._dependents.setdefault(owner.uid, {})[new.uid] = None
             if self._is_waiting(owner.uid):
@@ -62,10 +56,10 @@ class Graph:
 
     def _blockers(self, uid: str) -> Iterable[str]:
         """Dependents that ask their owner to wait. One in another namespace than its owner's has no say."""
-        owner = self._facts[uid]
+        owner = self._facts(uid)
         for each in self._dependents.get(uid, ()):
-            dependent = self._facts[each]
-            if owner.ref.namespace not in ("", dependent.ref.namespace):
+            dependent = self._facts(each)
+            if owner is None or dependent is None or owner.ref.namespace not in ("", dependent.ref.namespace):
                 continue
             if any(reference.uid == uid and reference.block_owner_deletion for reference in dependent.owners):
                 yield each
@@ -84,12 +78,12 @@ class Graph:
         return False
 
     def _waits(self, uid: str) -> bool:
-        facts = self._facts.get(uid)
+        facts = self._facts(uid)
         return facts is not None and facts.waiting
 
     def _is_waiting(self, uid: str) -> bool:
         """Whether a change of a dependent matters to this owner."""
-        facts = self._facts.get(uid)
+        facts = self._facts(uid)
         return facts is not None and (facts.waiting or facts.orphaning)
 
     def _unlink(self, facts: Facts) -> None:

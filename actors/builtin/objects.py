@@ -23,8 +23,10 @@ class Ref(NamedTuple):
     namespace: str
     name: str
 
-    def __str__(self) -> str:
-        return " ".join((self.resource, f"{self.namespace}/{self.name}" if self.namespace else self.name))
+
+def named(ref: Ref) -> str:
+    """An object's name in logs."""
+    return f"{ref.resource} {ref.namespace}/{ref.name}" if ref.namespace else f"{ref.resource} {ref.name}"
 
 
 class Owner(msgspec.Struct, frozen=True, gc=False, rename="camel", omit_defaults=True):

@@ -44,12 +44,18 @@ class Keeper:
         world.manager.handle = self._handled  # type: ignore[method-assign]
         world.manager._now = clock.time
 
-    async def start(self) -> None:
-        """Starts them, as a server does that begins."""
+    def build(self) -> Builtins:
+        """Makes them anew, as a server does that begins."""
+        self._scope.cancel()
         self._starts += 1
         self.killed = False
         around = Surroundings(self.clock, Random(self._starts), self.log)
         self.builtins = Builtins(self.world.manager, self.world.store, lambda _: around, event_seconds=self._event_seconds)
+        return self.builtins
+
+    async def start(self) -> None:
+        """Starts them anew."""
+        self.build()
         self._tasks.start_soon(self._run, self.builtins)
         await self.quiet()
 

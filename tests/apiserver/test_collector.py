@@ -100,9 +100,10 @@ async def test_an_object_is_left_alone_when_its_owner_cannot_be_looked_for(keepe
     widget = await keeper.widget("widget")
     await keeper.gadget("gadget", owner(widget))
     await keeper.widget("child", FOREIGN)
+    await keeper.widget("sibling", FOREIGN)
     await keeper.delete(widget)
     await keeper.quiet()
-    assert set(keeper.there()) == {"gadget", "child"}
+    assert set(keeper.there()) == {"gadget", "child", "sibling"}
     told = keeper.log.of("left alone: its owner cannot be looked for")
     assert {line["object"] for line in told} == {"gadgets.reference.example.com gadget", "widgets.reference.example.com shop/child"}
 
