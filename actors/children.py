@@ -84,14 +84,14 @@ async def exactly(
     is not in `of`: all of that before anything is written.
     """
     children = [_belonging(owner, child) for child in wanted]
-    places = [(type(child), place_of(child)) for child in children]
-    for number, (model, place) in enumerate(places):
+    places: set[tuple[type, Place]] = set()
+    for child in children:
+        model, place = type(child), place_of(child)
         if model not in of:
-            raise ValueError(
-                f"{_named(children[number])} is of a kind that is not in of=[{', '.join(each.__name__ for each in of)}]"
-            )
-        if (model, place) in places[:number]:
-            raise ValueError(f"{_named(children[number])} is wanted twice; each child needs a name of its own")
+            raise ValueError(f"{_named(child)} is of a kind that is not in of=[{', '.join(each.__name__ for each in of)}]")
+        if (model, place) in places:
+            raise ValueError(f"{_named(child)} is wanted twice; each child needs a name of its own")
+        places.add((model, place))
     stored = [await own(client, owner, child) for child in children]
     for model in dict.fromkeys(of):
         for place in await _places(client, owner, model, kin):

@@ -351,8 +351,8 @@ class Runner:
         if model is not self.actor.model:
             return
         revision = int(document["metadata"]["resourceVersion"]) if document is not None else 0
-        held = self._cache.get(place)
-        if document is None or held is None or held.revision < revision:
+        known = self._cache.get(place) is not None or place in self._written
+        if revision > self._cache.revision or (document is None and known):  # else the cache has seen it, and what came after it
             self._written[place] = _Written(revision, document)
 
     async def _held(self, place: Place, document: Document) -> Document | None:

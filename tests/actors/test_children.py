@@ -156,6 +156,24 @@ async def test_a_write_that_is_overtaken_is_decided_again(stage: Stage, client: 
     assert (again.spec.weight, again.spec.where, again.metadata.uid) == (2, "elsewhere", made.metadata.uid)
 
 
+async def test_an_owner_that_comes_to_a_child_at_the_same_moment_is_kept(stage: Stage, client: Client, owner: Job) -> None:
+    """Owner references are one list: whoever writes it on an old state takes away what somebody else has put there."""
+    ours = {"apiVersion": "t.example/v1", "kind": "Job", "name": "a", "uid": owner.metadata.uid}
+    other = {"apiVersion": "v1", "kind": "X", "name": "x", "uid": "x"}
+    stage.world.put(Crate, {"metadata": {"name": "c", "namespace": "shop", "ownerReferences": [ours]}, "spec": {}})
+    patch, times = stage.world.patch, iter(range(1))
+
+    async def overtaken(model: type, place: Place, merge: Document, subresource: str) -> Document:
+        if next(times, None) is not None:
+            there = stage.world.objects[Crate, place]
+            stage.world.put(Crate, merge_patch(there, {"metadata": {"ownerReferences": [ours, other]}}))
+        return await patch(model, place, merge, subresource)
+
+    stage.world.patch = overtaken  # type: ignore[method-assign]
+    found = await client.own(owner, crate())
+    assert [(each.uid, each.controller) for each in found.metadata.owner_references] == [(owner.metadata.uid, True), ("x", None)]
+
+
 async def test_a_child_that_somebody_makes_at_the_same_moment_is_found_or_refused(stage: Stage, client: Client, owner: Job) -> None:
     create = stage.world.create
 

@@ -121,6 +121,29 @@ async def test_an_object_that_is_deleted_before_the_first_run_is_left_alone(stag
         assert finalizers(stage) == [THEIRS]
 
 
+@pytest.mark.parametrize("others", [[THEIRS], []])
+async def test_what_was_cleaned_up_is_known_although_the_watch_is_late(stage: Stage, others: list[str]) -> None:
+    keeper = Keeper(stage)
+
+    async def cleanup(obj: Job, client: Client, run: Run) -> None:
+        stage.world.deaf = True
+        await keeper.cleanup(obj, client, run)
+
+    document = to_document(job("a"))
+    document["metadata"]["finalizers"] = others
+    stage.world.put(Job, document)
+    async with stage.running(keeper.reconcile, cleanup=cleanup) as runner:
+        stage.world.ask_to_delete(Job, HERE)
+        await settled()
+        runner.wake(HERE)
+        await settled()
+        assert keeper.done == ["make", "clean"]
+        assert not stage.log.of("reconcile failed")
+        stage.world.hear()
+        await settled()
+        assert keeper.done == ["make", "clean"]
+
+
 async def test_a_cleanup_that_fails_is_tried_again_with_backoff_and_holds_until_it_succeeds(stage: Stage) -> None:
     keeper = Keeper(stage, RuntimeError("no"), RuntimeError("still no"), None)
     stage.world.put(Job, to_document(job("a")))

@@ -580,6 +580,26 @@ async def test_a_status_for_what_was_deleted_meanwhile_is_no_failure(stage: Stag
         assert runner.snapshot().totals == {"success": 1, "gone": 1}
 
 
+async def test_an_object_that_is_seen_to_go_before_its_write_is_answered_does_not_come_back(stage: Stage) -> None:
+    """Whoever takes every answer for news reconciles an object for ever that is no more."""
+    patch = stage.world.patch
+
+    async def slow_answer(model: type, place: Place, merge: dict[str, Any], subresource: str) -> dict[str, Any]:
+        written = await patch(model, place, merge, subresource)
+        stage.world.remove(model, place)
+        for _ in range(50):
+            await anyio.lowlevel.checkpoint()
+        return written
+
+    stage.world.patch = slow_answer  # type: ignore[method-assign]
+    stage.world.put(Job, to_document(job("a")))
+    async with stage.running(Notes(*(Again(1, JobStatus(seen=number)) for number in range(1, 9)))) as runner:
+        await stage.clock.advance(100)
+        assert runner.snapshot().totals == {"again": 1, "gone": 1}
+        assert runner.snapshot().timers == 0
+        assert runner._written == {}
+
+
 @pytest.mark.parametrize("status", [object(), 5, [1], {"seen": {1, object()}}])
 async def test_a_status_that_cannot_be_written_is_a_clear_error(stage: Stage, status: Any) -> None:
     stage.world.put(Job, to_document(job("a")))
