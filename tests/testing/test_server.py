@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import threading
@@ -302,16 +303,23 @@ async def test_an_actor_is_to_be_named_only_where_there_are_several() -> None:
             server.runs("keep")
 
 
-async def test_it_starts_in_less_than_fifty_milliseconds_of_work() -> None:
-    plugin = market(keeps, counts)
-    async with serving(plugin):
-        pass  # what is made once in a process
-    took = []
-    for _ in range(5):
-        begun = time.process_time()
-        async with serving(plugin):
-            took.append(time.process_time() - begun)
-    assert min(took) < 0.05
+async def test_a_server_takes_no_thread_no_file_and_no_socket() -> None:
+    threads, files = threading.enumerate(), open_files()
+    async with serving(market(keeps, counts)) as server:
+        await server.client.create(stall())
+        await server.settled()
+        assert len(server.writes()) > 0
+        assert set(threading.enumerate()) <= set(threads)
+        assert open_files() == files
+
+
+def open_files() -> list[str]:
+    return sorted(os.readlink(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd") if is_open(number))
+
+
+def is_open(number: str) -> bool:
+    """The one that listed the folder is closed by now."""
+    return os.path.exists(f"/proc/self/fd/{number}")
 
 
 def test_whoever_imports_actors_does_not_get_a_server() -> None:
