@@ -29,7 +29,7 @@ from actors.feed import Differences, follow
 from actors.insight import Ended, Failing, Insight, Snapshot
 from actors.recorder import Log, Recorder, presentable
 from actors.status import STALLED, has_conditions, recovered, stalled, status_document
-from actors.workqueue import Backoff, Chance, Taken, Wake, Workqueue
+from actors.workqueue import Chance, Taken, Wake, Workqueue
 from registry.declarations import Observation, Place
 from registry.errors import ConflictError, NotFound
 from registry.nodes import Document
@@ -48,7 +48,7 @@ class Environment:
     clock: Clock
     chance: Chance
     log: Log
-    queue: Callable[[Backoff, Chance], Workqueue[Place]] = Workqueue
+    queue: Callable[..., Workqueue[Place]] = Workqueue
 
 
 class _Written(NamedTuple):

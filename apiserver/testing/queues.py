@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from itertools import islice
+from typing import Any
 
-from actors.workqueue import Backoff, Chance, Taken, Wake, Workqueue
+from actors.workqueue import Taken, Wake, Workqueue
 from apiserver.testing.activity import Activity, Ran
 from apiserver.testing.order import Order
 from registry.declarations import Place
@@ -15,15 +16,13 @@ _CHOICE = 64
 
 
 class TestedQueue(Workqueue[Place]):
-    """A workqueue that keeps its promises, except that keys do not go in the order in which they became ready.
+    """A workqueue (made with what one takes) that keeps its promises, except that keys do not go in the order in which they became ready.
 
     While `twice()` is true, every run is followed by another one for the same reasons.
     """
 
-    def __init__(
-        self, backoff: Backoff, chance: Chance, *, actor: str, activity: Activity, order: Order, twice: Callable[[], bool]
-    ) -> None:
-        super().__init__(backoff, chance)
+    def __init__(self, *given: Any, actor: str, activity: Activity, order: Order, twice: Callable[[], bool]) -> None:
+        super().__init__(*given)
         self._actor = actor
         self._activity = activity
         self._order = order
