@@ -17,6 +17,7 @@ from actors import Again, BlockingClient, Client, Done, Observation, Outcome, Ru
 from actors.testing import Restless, serving
 from admission.review import Review
 from registry.errors import Cause, Forbidden, Invalid, invalid
+from registry.kinds import RegistryError
 from registry.plugin import Plugin
 from registry.resource import Metadata, replace
 from tests.testing.stalls import Crate, CrateSpec, CrateStatus, Stall, StallStatus, counts, crate, its_crates, keeps, market, stall
@@ -320,6 +321,21 @@ def open_files() -> list[str]:
 def is_open(number: str) -> bool:
     """The one that listed the folder is closed by now."""
     return os.path.exists(f"/proc/self/fd/{number}")
+
+
+def test_on_another_event_loop_it_says_what_to_do() -> None:
+    with pytest.raises(RuntimeError, match=r"runs on asyncio.*`anyio_backend` return \"asyncio\""):
+        serving(market(keeps)).__aenter__().send(None)
+
+
+async def test_what_is_wrong_with_a_plugin_is_said_at_once() -> None:
+    plugin = market(keeps)
+
+    @plugin.actor(Stall, name="market-other")
+    async def second(one: Stall, client: Client) -> None: ...
+
+    with pytest.raises(RegistryError, match=r"test_server.py:\d+: Stall has an owner already: 'market-keep'"):
+        await one_stall(plugin)
 
 
 def test_whoever_imports_actors_does_not_get_a_server() -> None:
