@@ -15,7 +15,7 @@ _CHOICE = 64
 
 
 class TestedQueue(Workqueue[Place]):
-    """A workqueue that keeps its promises, except that keys do not go in the order in which they became ready.
+    """A workqueue, made with what any takes. It keeps all promises, except that keys go in another order than they became ready.
 
     While `twice()` is true, every run is followed by another one for the same reasons.
     """

@@ -10,6 +10,7 @@ What it promises:
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Collection
 from contextlib import asynccontextmanager
 from functools import lru_cache
@@ -253,9 +254,10 @@ async def serving(*plugins: Plugin, seed: int = 0, patience: float = 10.0, most_
     `seed` says what happens next when several things could. `patience`: real seconds that `settled` waits for what is outside.
     `most_runs`: runs of one object while no time passes; more are a loop that never ends.
 
-    Raises RegistryError and DeclarationError for what is wrong with the plugins. An error in the body is given a note that says the
-    seed, and what happened last.
+    Raises RegistryError and DeclarationError for what is wrong with the plugins, RuntimeError outside of asyncio. An error in the
+    body is given a note that says the seed, and what happened last.
     """
+    _check_loop()
     registry = _built(plugins, tuple(_size(plugin) for plugin in plugins))
     actors = actors_of(registry)
     order = Order(seed)
@@ -281,6 +283,14 @@ async def serving(*plugins: Plugin, seed: int = 0, patience: float = 10.0, most_
     if failure is not None:
         failure.add_note(_remark(server))
         raise failure
+
+
+def _check_loop() -> None:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        advice = 'let a fixture `anyio_backend` return "asyncio"'
+        raise RuntimeError(f"the server of a test runs on asyncio, and on no other event loop: {advice}") from None
 
 
 @lru_cache(maxsize=32)

@@ -62,11 +62,12 @@ async def test_who_asks_to_look_again_is_woken_when_it_is_time(server: Server) -
 
 async def test_who_gives_up_says_so_and_is_not_run_again_until_the_object_changes(server: Server) -> None:
     await make(server, "a", "hopeless")
+    await server.settled()
+    assert [(said.type, said.reason) for said in await server.events("a")] == [("Warning", "Hopeless")]
     await server.advance(24 * 3600)
     assert server.runs() == 1
     [stalled] = (await status(server, "a")).conditions
     assert (stalled.type, stalled.status, stalled.reason, stalled.message) == ("Stalled", "True", "Hopeless", "nothing can be done")
-    assert [(said.type, said.reason) for said in await server.events("a")] == [("Warning", "Hopeless")]
     await change(server, "a", mood="calm")
     await server.settled()
     [stalled] = (await status(server, "a")).conditions
