@@ -43,6 +43,7 @@ from admission.chain import Chain
 from admission.identity import ADMIN, Identity, authenticated
 from admission.tokens import TokenTable
 from apiserver import datadir, kubeconfig, tls
+from apiserver.actor_objects import guards, spec_document
 from apiserver.asgi import App, Timing
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
@@ -53,12 +54,15 @@ from apiserver.health import Check, Health, ping
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.manager import Call, Manager
+from apiserver.metrics import Metrics
 from apiserver.pages import Pages
+from apiserver.reporting import ActorObjects, Entry
 from apiserver.sockets import bind, open_many
 from apiserver.supervision import Supervisor
 from apiserver.target import Target
 from apiserver.watchdog import Watchdog
 from registry.builtin import KINDS, NAMESPACE
+from registry.builtin.actor import ACTOR, KEEPER
 from registry.builtin.namespace import INITIAL
 from registry.errors import AlreadyExists
 from registry.kinds import Registry
@@ -67,8 +71,8 @@ from storage.feed import Limits
 from storage.opening import open_store
 from storage.sql import Options, SqlStore
 
-SYSTEM = authenticated(Identity("system:apiserver", groups=("system:masters",)))
-"""Who makes what is there from the first start on."""
+SYSTEM = authenticated(Identity(KEEPER, groups=("system:masters",)))
+"""Who makes what is there from the first start on, and keeps the objects of the actors."""
 
 ANNOUNCE = 0.25
 """Seconds between the loss of readiness and the end of the watches: probes that are under way see it."""
@@ -82,7 +86,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     """Runs the server until SIGTERM or SIGINT; returns the exit code. Raises StartError, RegistryError, InvalidDatabase, Locked,
     ..."""
     with _logging(settings) as logs:
-        registry = build(plugins, KINDS)
+        registry = build(plugins, (*KINDS, ACTOR))
         actors = [from_declaration(declaration) for declaration in registry.actors]
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
@@ -161,13 +165,23 @@ class Server:
         largest = 2 * settings.limits.body_bytes  # room for what the server adds, and for status, which is sent apart
         authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
         self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)
-        self._supervisors = [self._supervisor(actor, chance) for actor in actors]
+        entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
+        self._supervisors = [entry.supervisor for entry in entries]
+        self._actor_objects = ActorObjects(
+            entries,
+            ManagerDoor(self.manager, SYSTEM),
+            ManagerSource(self.manager),
+            SystemClock(),
+            chance,
+            logs.logger.bind(),
+            period=settings.insight.report_seconds,
+        )
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
             self.manager,
             store,
-            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info()),
+            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info(), self._metrics().scrape),
             TokenTable([(place.token, ADMIN)]),
             access=logs.access,
             log=logs.logger,
@@ -175,6 +189,15 @@ class Server:
             chance=chance,
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
+        )
+
+    def _metrics(self) -> Metrics:
+        return Metrics(
+            self._supervisors,
+            now=SystemClock().now,
+            version=distribution_version("skep"),
+            blockages=lambda: self._watchdog.blockages,
+            watches=lambda: self.app.watchers,
         )
 
     def _supervisor(self, actor: Actor, chance: random.Random) -> Supervisor:
@@ -214,8 +237,8 @@ class Server:
             self._log.warning("a health check failed", check=name, error=str(error) if error else "")
 
     async def bootstrap(self) -> None:
-        """Makes the namespaces that are there from the first start on. History begins after them: nobody has seen what was
-        before."""
+        """Makes the namespaces that are there from the first start on, and the objects of the actors. History begins after them:
+        nobody has seen what was before."""
         first = self._store.revision == 0
         target = Target(NAMESPACE, NAMESPACE.storage, None)
         for name in INITIAL:
@@ -224,6 +247,7 @@ class Server:
                 await self.manager.handle(call)
             except AlreadyExists:
                 continue
+        await self._actor_objects.prepare()
         if first:
             await self._store.compact(time.time(), max_age=math.inf, max_count=0)
 
@@ -235,6 +259,7 @@ class Server:
     async def _serve(self, signals: AsyncIterator[signal.Signals]) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
+            tasks.start_soon(self._actor_objects.run)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 for supervisor in self._supervisors:
                     actors.start_soon(supervisor.run, name=f"actor {supervisor.name}")
@@ -280,7 +305,7 @@ def _authorizer(registry: Registry) -> OwnerAuthorizer:
 def _chains(registry: Registry, log: Logger) -> dict[str, Chain]:
     chains = {}
     for kind in registry.kinds:
-        mutators, validators = registry.mutators(kind), registry.validators(kind)
+        mutators, validators = registry.mutators(kind), (*registry.validators(kind), *guards(kind))
         if mutators or validators:
             chains[kind.resource] = Chain(mutators, validators, log)
     return chains
