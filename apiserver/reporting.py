@@ -52,6 +52,7 @@ class Entry:
         self.declared = declared  # what its spec says, all but `paused`
         self.stored: Document = {}  # the object, as far as it is known from our own writes
         self.written: Document = {}  # the status in it, as `status_document` made it
+        self.generation: int | None = None  # of the object, as it was last seen
         self.written_at = 0.0  # when that was tried last, in terms of the clock's `now`
         self.happened = anyio.Event()
         supervisor.listen(self._heard)
@@ -96,6 +97,7 @@ class ActorObjects:
             await self._door.delete(ActorObject, Place("", name), Preconditions())
         for name, entry in self._entries.items():
             entry.stored = await self._declared(entry, found.get(name))
+            entry.generation = entry.stored["metadata"].get("generation")
             if entry.stored["spec"].get("paused"):
                 entry.supervisor.pause()
             await self._write(entry, self._status(entry))
@@ -157,7 +159,7 @@ class ActorObjects:
         now = format_time(self._clock.time())
         before: Document = entry.stored.get("status") or {}
         conditions = msgspec.convert(before.get("conditions") or [], tuple[Condition, ...])
-        condition = ready(self._known(entry), entry.stored["metadata"].get("generation"))
+        condition = ready(self._known(entry), entry.generation)
         told = [to_document(each) for each in set_condition(conditions, condition, now)]
         patch = difference(before, {**status, "conditions": told, "reported": now})
         try:
@@ -187,6 +189,7 @@ class ActorObjects:
 
     async def _asked(self, entry: Entry, document: Document) -> None:
         """Does what an object asks of its actor."""
+        entry.generation = document["metadata"].get("generation")
         if document["spec"].get("paused"):
             entry.supervisor.pause()
         else:
