@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Any
 
 from msgspec.structs import fields, replace
 
 from actors.actor import Actor
-from actors.insight import Snapshot
 from admission.review import Review
-from apiserver.supervision import State
+from apiserver.supervision import View
 from registry.builtin.actor import (
     ACTOR,
     KEEPER,
@@ -35,22 +33,7 @@ from registry.times import format_time
 from registry.typed import to_document
 
 ELSEWHERE = ("reported", "conditions")
-"""What of a status is not made of a report: it depends on what was written before."""
-
-
-@dataclass(frozen=True, slots=True)
-class Report:
-    """What is known of an actor at one moment. `epoch`: the wall clock's time (seconds since 1970) at the zero of its clock."""
-
-    snapshot: Snapshot
-    state: State
-    message: str
-    restarts: int
-    epoch: float
-
-    def wall(self, moment: float) -> str:
-        """A moment of the actor's clock as a `Time`."""
-        return format_time(self.epoch + moment)
+"""What of a status is not made of a view: it depends on what was written before."""
 
 
 def spec_document(actor: Actor, registry: Registry) -> Document:
@@ -72,10 +55,16 @@ def spec_document(actor: Actor, registry: Registry) -> Document:
     return document
 
 
-def status_document(report: Report) -> Document:
-    """What an actor is doing, bounded; without `reported` and the conditions."""
-    snapshot = report.snapshot
-    wall = report.wall
+def status_document(view: View, epoch: float) -> Document:
+    """What an actor is doing, bounded; without `reported` and the conditions.
+
+    `epoch`: the wall clock's time (seconds since 1970) at the zero of the actor's clock.
+    """
+    snapshot = view.snapshot
+
+    def wall(moment: float) -> str:
+        return format_time(epoch + moment)
+
     running = sorted(snapshot.running.items(), key=lambda item: item[1])[:KEPT]
     failing = [
         FailingKey(
@@ -87,8 +76,8 @@ def status_document(report: Report) -> Document:
         for each in reversed(snapshot.failing[-KEPT:])
     ]
     status = ActorStatus(
-        state=report.state,
-        message=report.message,
+        state=view.state,
+        message=view.message,
         objects=snapshot.objects,
         queue=snapshot.depth,
         waiting_since=None if snapshot.waits_since is None else wall(snapshot.waits_since),
@@ -101,26 +90,31 @@ def status_document(report: Report) -> Document:
             PastRun(key=str(past.place), result=past.result, ended=wall(past.at), seconds=round(past.seconds, 6))
             for past in snapshot.last[:KEPT]
         ),
-        totals=Totals(
-            runs=sum(snapshot.totals.values()),
-            seconds=round(snapshot.seconds, 6),
-            results={str(result): count for result, count in snapshot.totals.items()},
-            retries=snapshot.retries,
-            restarts=report.restarts,
-        ),
+        totals=_totals(view),
     )
     document = to_document(status)
     return {name: value for name, value in document.items() if name not in ELSEWHERE}
 
 
-def ready(report: Report, generation: int | None) -> Condition:
+def _totals(view: View) -> Totals:
+    snapshot = view.snapshot
+    return Totals(
+        runs=sum(snapshot.totals.values()),
+        seconds=round(snapshot.seconds, 6),
+        results={str(result): count for result, count in snapshot.totals.items()},
+        retries=snapshot.retries,
+        restarts=view.restarts,
+    )
+
+
+def ready(view: View, generation: int | None) -> Condition:
     """The condition that says whether the actor is at work."""
-    holds = report.state in ("Running", "Paused")
+    holds = view.state in ("Running", "Paused")
     return Condition(
         type=READY,
         status="True" if holds else "False",
-        reason=report.state,
-        message=report.message,
+        reason=view.state,
+        message=view.message,
         observed_generation=generation,
     )
 

@@ -172,7 +172,7 @@ class Metrics:
 
     def _families(self) -> Iterator[Metric]:
         yield InfoMetricFamily("skep_build", "What is running", value={"version": self._version})
-        yield from actor_families([supervisor.snapshot() for supervisor in self._supervisors], self._now())
+        yield from actor_families([supervisor.view().snapshot for supervisor in self._supervisors], self._now())
         yield from supervision_families(self._supervisors)
         blockages = self._blockages()
         yield CounterMetricFamily("skep_event_loop_blocked", "How often the event loop was blocked", value=blockages.times)

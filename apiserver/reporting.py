@@ -26,7 +26,7 @@ from actors.door import Door, Query, difference
 from actors.feed import follow
 from actors.recorder import Log, presentable
 from actors.workqueue import Chance
-from apiserver.actor_objects import Report, notable, ready, status_document
+from apiserver.actor_objects import notable, ready, status_document
 from apiserver.supervision import Supervisor
 from registry.builtin.actor import WAKE, ActorObject, woken
 from registry.declarations import Place
@@ -148,18 +148,14 @@ class ActorObjects:
                     await sleep_until(self._clock, min(due, now + SOON))
 
     def _status(self, entry: Entry) -> Document:
-        return status_document(self._known(entry))
-
-    def _known(self, entry: Entry) -> Report:
-        supervisor = entry.supervisor
-        return Report(supervisor.snapshot(), supervisor.state, supervisor.message, supervisor.restarts, self._epoch)
+        return status_document(entry.supervisor.view(), self._epoch)
 
     async def _write(self, entry: Entry, status: Document) -> None:
         entry.written_at = self._clock.now()
         now = format_time(self._clock.time())
         before: Document = entry.stored.get("status") or {}
         conditions = msgspec.convert(before.get("conditions") or [], tuple[Condition, ...])
-        condition = ready(self._known(entry), entry.generation)
+        condition = ready(entry.supervisor.view(), entry.generation)
         told = [to_document(each) for each in set_condition(conditions, condition, now)]
         patch = difference(before, {**status, "conditions": told, "reported": now})
         try:

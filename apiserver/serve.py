@@ -227,7 +227,7 @@ class Server:
             return self._ready
 
         async def actors() -> bool:
-            return all(supervisor.snapshot().synced for supervisor in self._supervisors)
+            return all(supervisor.view().snapshot.synced for supervisor in self._supervisors)
 
         each = {f"actor-{supervisor.name}": supervisor.healthy for supervisor in self._supervisors}
         return {"ping": ping, "store": store, "actors-synced": actors, **each, "shutdown": serving}

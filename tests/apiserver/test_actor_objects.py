@@ -11,8 +11,8 @@ from actors.actor import from_declaration
 from actors.insight import Failing, Past, Snapshot
 from admission.identity import ADMIN, Identity, authenticated
 from admission.review import Review
-from apiserver.actor_objects import Report, guard, notable, ready, spec_document, status_document
-from apiserver.supervision import State
+from apiserver.actor_objects import guard, notable, ready, spec_document, status_document
+from apiserver.supervision import State, View
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR, KEEPER, KEPT, MOST_WOKEN, WAKE, ActorObject, ActorSpec, cells, check, place_of, woken
 from registry.declarations import ActorDeclaration
@@ -30,8 +30,12 @@ def snapshot(**changes: Any) -> Snapshot:
     return Snapshot(**{name: getattr(template, name) for name in Snapshot.__slots__} | changes)
 
 
-def report(state: State = "Running", message: str = "", **changes: Any) -> Report:
-    return Report(snapshot(**changes), state, message, 2, EPOCH)
+def view(state: State = "Running", message: str = "", **changes: Any) -> View:
+    return View(snapshot(**changes), state, message, 2)
+
+
+def told(state: State = "Running", message: str = "", **changes: Any) -> Document:
+    return status_document(view(state, message, **changes), EPOCH)
 
 
 def test_a_spec_says_all_that_is_declared_and_nothing_of_pauses() -> None:
@@ -69,15 +73,13 @@ def test_a_spec_says_all_that_is_declared_and_nothing_of_pauses() -> None:
 
 
 def test_a_status_says_what_runs_what_failed_and_when_in_wall_clock_time() -> None:
-    status = status_document(
-        report(
-            running={Place("shop", "b"): 20.0, Place("shop", "a"): 10.0},
-            failing=(Failing(Place("", "x"), "no", 3, 90.0), Failing(Place("", "y"), "never", 1, None)),
-            last=(Past(Place("shop", "c"), "success", 30.0, 0.25),),
-            totals={"success": 4, "error": 3},
-            depth=5,
-            waits_since=40.0,
-        )
+    status = told(
+        running={Place("shop", "b"): 20.0, Place("shop", "a"): 10.0},
+        failing=(Failing(Place("", "x"), "no", 3, 90.0), Failing(Place("", "y"), "never", 1, None)),
+        last=(Past(Place("shop", "c"), "success", 30.0, 0.25),),
+        totals={"success": 4, "error": 3},
+        depth=5,
+        waits_since=40.0,
     )
     assert status["running"] == [
         {"key": "shop/a", "since": "2023-11-14T22:13:30Z"},
@@ -105,12 +107,10 @@ def stored() -> Document:
 
 def test_a_status_is_bounded_and_says_how_many_there_are() -> None:
     places = [Place("shop", f"k{number:04}") for number in range(1000)]
-    status = status_document(
-        report(
-            running={place: float(number) for number, place in enumerate(places)},
-            failing=tuple(Failing(place, "no", 1, None) for place in places),
-            last=tuple(Past(place, "success", 1.0, 1.0) for place in places),
-        )
+    status = told(
+        running={place: float(number) for number, place in enumerate(places)},
+        failing=tuple(Failing(place, "no", 1, None) for place in places),
+        last=tuple(Past(place, "success", 1.0, 1.0) for place in places),
     )
     assert [len(status[name]) for name in ("running", "failing", "last")] == [KEPT] * 3
     assert (status["runningCount"], status["failingCount"]) == (1000, 1000)
@@ -123,20 +123,18 @@ def test_a_status_is_bounded_and_says_how_many_there_are() -> None:
     [("Running", "True"), ("Paused", "True"), ("SettingUp", "False"), ("Syncing", "False"), ("Failed", "False")],
 )
 def test_an_actor_is_ready_when_it_is_at_work_or_paused(state: State, holds: str) -> None:
-    condition = ready(report(state, "why"), 3)
+    condition = ready(view(state, "why"), 3)
     assert (condition.status, condition.reason, condition.message, condition.observed_generation) == (holds, state, "why", 3)
 
 
 def test_only_states_and_failures_are_told_at_once() -> None:
     failing = Failing(Place("", "x"), "no", 3, 90.0)
-    calm = notable(status_document(report(failing=(failing,))))
-    assert calm == notable(
-        status_document(report(failing=(Failing(Place("", "x"), "no", 4, 180.0),), depth=9, totals={"error": 4}))
-    )
-    assert calm != notable(status_document(report(failing=())))
-    assert calm != notable(status_document(report(failing=(Failing(Place("", "x"), "no more", 3, 90.0),))))
-    assert calm != notable(status_document(report("Failed", failing=(failing,))))
-    assert calm != notable(status_document(report(message="hm", failing=(failing,))))
+    calm = notable(told(failing=(failing,)))
+    assert calm == notable(told(failing=(Failing(Place("", "x"), "no", 4, 180.0),), depth=9, totals={"error": 4}))
+    assert calm != notable(told(failing=()))
+    assert calm != notable(told(failing=(Failing(Place("", "x"), "no more", 3, 90.0),)))
+    assert calm != notable(told("Failed", failing=(failing,)))
+    assert calm != notable(told(message="hm", failing=(failing,)))
 
 
 # Who may change what.
@@ -210,7 +208,7 @@ def test_the_number_of_keys_is_bounded() -> None:
 def test_a_row_shows_what_matters_and_one_without_a_status_shows_that() -> None:
     assert ACTOR.storage.printer is not None
     headings = [column.name for column in ACTOR.storage.printer.columns][1:-1]
-    status = status_document(report("Paused", totals={"success": 3}, last=(Past(Place("", "c"), "success", 30.0, 0.25),), depth=4))
+    status = told("Paused", totals={"success": 3}, last=(Past(Place("", "c"), "success", 30.0, 0.25),), depth=4)
     row = dict(zip(headings, cells({**stored(), "spec": {"owns": {"kind": "Job"}}, "status": status}, EPOCH + 90), strict=True))
     assert row["Kind"] == "Job"
     assert (row["State"], row["Queue"], row["Runs"], row["Last Run"], row["Restarts"]) == ("Paused", 4, 3, "60s", 2)

@@ -111,10 +111,25 @@ async def test_when_the_whole_process_stood_still_that_is_said() -> None:
     assert log.lines[-1][1]["seconds"] == 500.0
 
 
-async def test_it_ends_with_its_body() -> None:
-    with Watchdog(Told(), 0.05) as dog:
-        assert dog._thread.is_alive()
-    dog._thread.join()
+async def test_it_ends_with_its_body_at_once_and_takes_that_for_no_blockage() -> None:
+    log = Told()
+    for _ in range(50):
+        with Watchdog(log, 3600) as dog:
+            assert dog._thread.is_alive()
+        assert not dog._thread.is_alive()
+    assert log.lines == []
+
+
+async def test_it_ends_also_while_it_waits_for_an_answer() -> None:
+    asked = threading.Event()
+
+    def now() -> float:
+        asked.set()
+        return 0.0
+
+    with Watchdog(Told(), 3600, now) as dog:
+        asked.wait()
+    assert not dog._thread.is_alive()
 
 
 def test_the_stack_is_bounded_and_shows_no_values() -> None:
