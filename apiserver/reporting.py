@@ -14,7 +14,7 @@ What it promises:
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import anyio
 import msgspec
@@ -89,11 +89,14 @@ class ActorObjects:
         self._period = period
         self._epoch = 0.0  # the wall clock's time at the zero of the clock: read once, so that equal moments stay equal
 
-    async def prepare(self) -> None:
-        """Makes the objects what the plugins declare now, before the actors begin; actors that are to be paused are."""
+    async def prepare(self, declared: Iterable[str] = ()) -> None:
+        """Makes the objects what the plugins declare now, before the actors begin; actors that are to be paused are.
+
+        Objects of other actors go, but for those that are `declared` (and run somewhere else): they may be paused.
+        """
         self._epoch = self._clock.time() - self._clock.now()
         found = await self._listed()
-        for name in found.keys() - self._entries.keys():
+        for name in found.keys() - self._entries.keys() - set(declared):
             await self._door.delete(ActorObject, Place("", name), Preconditions())
         for name, entry in self._entries.items():
             entry.stored = await self._declared(entry, found.get(name))

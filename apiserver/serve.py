@@ -247,7 +247,7 @@ class Server:
                 await self.manager.handle(call)
             except AlreadyExists:
                 continue
-        await self._actor_objects.prepare()
+        await self._actor_objects.prepare(actor.name for actor in self.manager.registry.actors)
         if first:
             await self._store.compact(time.time(), max_age=math.inf, max_count=0)
 

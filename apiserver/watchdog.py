@@ -69,7 +69,13 @@ class Watchdog:
         self._thread.join()
 
     def _watch(self) -> None:
-        while not self._closed.wait(min(LONGEST_PAUSE, self._limit / 4)):
+        pause = min(LONGEST_PAUSE, self._limit / 4)
+        while True:
+            began = self._now()
+            if self._closed.wait(pause):
+                return
+            if (late := self._now() - began - pause) > self._limit:
+                self._over(late, suspended=True)
             turned = self._turned = threading.Event()
             asked = self._now()
             if self._closed.is_set() or not self._ask(turned.set):

@@ -141,6 +141,14 @@ async def test_there_is_an_object_for_each_actor_that_is_declared_and_for_no_oth
         assert made["status"]["conditions"][0]["status"] == "True"
 
 
+async def test_an_actor_that_is_declared_and_not_run_here_keeps_its_object(world: World) -> None:
+    async with House(world, "a", "b", "old").running():
+        await world.merge(f"{ACTORS}/b", {"spec": {"paused": True}})
+    await House(world, "a").objects.prepare(["a", "b"])
+    assert [record.key.name for record in world.stored("actors.skep.dev")] == ["a", "b"]
+    assert (await world.get(f"{ACTORS}/b"))["spec"]["paused"] is True
+
+
 async def test_a_declaration_that_changed_changes_the_object_and_not_the_pause(world: World) -> None:
     async with House(world, "a").running():
         await world.merge(f"{ACTORS}/a", {"spec": {"paused": True}})

@@ -106,15 +106,10 @@ def test_what_blocks_the_event_loop_is_named_in_the_log_with_how_long(server: Ru
 
 
 def test_a_server_that_was_suspended_says_that_it_stood_still_and_blames_nobody(server: Running, api: httpx.Client) -> None:
-    for _ in range(20):  # one that is suspended while its watchdog pauses notices nothing, and nothing is to be noticed
-        server.process.send_signal(signal.SIGSTOP)
-        end = time.monotonic() + 0.7
-        while time.monotonic() < end:
-            time.sleep(0.05)
-        server.process.send_signal(signal.SIGCONT)
-        assert api.get("/livez").text == "ok"
-        if "the process stood still" in server.log:
-            break
+    server.process.send_signal(signal.SIGSTOP)
+    time.sleep(0.7)  # that it takes longer than the limit is what it is about
+    server.process.send_signal(signal.SIGCONT)
+    assert api.get("/livez").text == "ok"
     (line, *_) = logged(server, "the process stood still")
     assert line["seconds"] >= 0.3
     assert "actor" not in line
