@@ -103,7 +103,12 @@ class Runner:
                     tasks.start_soon(self._follow_observed, observation, name=f"{name}: watch of {observation.model.__name__}")
                 if self.actor.resync is not None:
                     tasks.start_soon(self._resync, self.actor.resync)
-                await self._dispatch(live)
+                try:
+                    await self._dispatch(live)
+                except Exception:  # nothing in a run should raise here; what was set up is torn down before somebody starts anew
+                    self.stop()
+                    await self._wind_up(live)
+                    raise
                 await self._wind_up(live)
             tasks.cancel_scope.cancel()
 

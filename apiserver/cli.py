@@ -17,6 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
+from apiserver.cli_actor_insight import actor
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
 from apiserver.plugins import check_own_packages, load_plugins
 
@@ -35,6 +36,7 @@ db = typer.Typer(help="Look after the database.", no_args_is_help=True)
 token = typer.Typer(help="The admin's token.", invoke_without_command=True)
 app.add_typer(db, name="db")
 app.add_typer(token, name="token")
+app.add_typer(actor, name="actor")
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

@@ -3,7 +3,7 @@ redirects."""
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import Callable, MutableMapping
 from typing import Any
 
 import msgspec
@@ -24,19 +24,30 @@ TEXT = "text/plain; charset=utf-8"
 PLAIN = {"x-content-type-options": "nosniff", "cache-control": "no-cache, private"}
 PUBLIC_CACHE = "public"
 HEALTH = ("/healthz", "/livez", "/readyz")
+METRICS = "/metrics"
 
 
 class Pages:
     """The ASGI application of all this. Refusals leave it as ApiError."""
 
-    def __init__(self, discovery: Discovery, documents: OpenAPIDocuments, health: Health, version: dict[str, str]) -> None:
+    def __init__(
+        self,
+        discovery: Discovery,
+        documents: OpenAPIDocuments,
+        health: Health,
+        version: dict[str, str],
+        metrics: Callable[[str], tuple[bytes, str]],
+    ) -> None:
+        """`metrics` makes the text of `/metrics`, and its content type, for an Accept header."""
         self._discovery = discovery
         self._documents = documents
         self._health = health
         self._version = msgspec.json.encode(version)
+        self._metrics = metrics
         routes = [
             Route("/", self._index),
             Route("/version", self._show_version),
+            Route(METRICS, self._show_metrics),
             Route("/openapi/v3", self._openapi_index),
             Route("/openapi/v3/{path:path}", self._openapi),
             Route("/openapi/v2", self._openapi_v2),
@@ -54,11 +65,15 @@ class Pages:
         await self._router({**scope, "path": path, "root_path": ""}, receive, send)
 
     async def _index(self, _request: Request) -> Response:
-        paths = {*self._discovery.paths, *self._documents.paths, *HEALTH, "/version"}
+        paths = {*self._discovery.paths, *self._documents.paths, *HEALTH, METRICS, "/version"}
         return _json(msgspec.json.encode({"paths": sorted(paths)}))
 
     async def _show_version(self, _request: Request) -> Response:
         return _json(self._version)
+
+    async def _show_metrics(self, request: Request) -> Response:
+        body, media = self._metrics(_accept(request))
+        return Response(body, headers=PLAIN | {"content-type": media})
 
     async def _show_health(self, request: Request) -> Response:
         endpoint, name = request.url.path.strip("/").split("/")[0], request.path_params.get("check", "")

@@ -40,21 +40,26 @@ from actors.runner import Runner
 from admission.identity import ADMIN
 from admission.tokens import TokenTable
 from apiserver import datadir, kubeconfig, tls
+from apiserver.actor_objects import spec_document
 from apiserver.asgi import App, Timing
 from apiserver.builtins import Builtins
 from apiserver.chance import PooledRandom
+from apiserver.client import ManagerDoor, ManagerSource
 from apiserver.config import Address, History, Settings
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
+from apiserver.metrics import Metrics
 from apiserver.pages import Pages
+from apiserver.reporting import ActorObjects, Entry
 from apiserver.sockets import bind, open_many
 from apiserver.supervision import Supervisor
 from apiserver.watchdog import Watchdog
-from apiserver.wiring import actors_of, bootstrap, environment, make_manager
+from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
+from registry.builtin.actor import ACTOR
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from storage.feed import Limits
@@ -73,7 +78,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     """Runs the server until SIGTERM or SIGINT; returns the exit code. Raises StartError, RegistryError, InvalidDatabase, Locked,
     ..."""
     with _logging(settings) as logs:
-        registry = build(plugins, KINDS)
+        registry = build(plugins, (*KINDS, ACTOR))
         actors = actors_of(registry)
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
@@ -128,7 +133,7 @@ async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], 
     options = Options(window=Limits(settings.watch.window_changes, settings.watch.window_bytes))
     async with open_store(settings.database_url, options) as store:
         server = Server(settings, registry, store, actors, place, logs)
-        await bootstrap(server.manager, store, time.time())
+        await server.bootstrap()
         gc.collect()
         gc.freeze()  # what is loaded stays: it need not be looked at again and again
         gc.set_threshold(100_000, 20, 50)
@@ -151,7 +156,17 @@ class Server:
         chance = PooledRandom()
         bound = settings.limits.body_bytes
         self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound)
-        self._supervisors = [self._supervisor(actor, chance) for actor in actors]
+        entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
+        self._supervisors = [entry.supervisor for entry in entries]
+        self._actor_objects = ActorObjects(
+            entries,
+            ManagerDoor(self.manager, SYSTEM),
+            ManagerSource(self.manager),
+            SystemClock(),
+            chance,
+            logs.logger.bind(),
+            period=settings.insight.report_seconds,
+        )
 
         def surroundings(name: str) -> Surroundings:
             return Surroundings(SystemClock(), chance, logs.logger.bind(actor=name))
@@ -162,7 +177,7 @@ class Server:
         self.app = App(
             self.manager,
             store,
-            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info()),
+            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info(), self._metrics().scrape),
             TokenTable([(place.token, ADMIN)]),
             access=logs.access,
             log=logs.logger,
@@ -170,6 +185,15 @@ class Server:
             chance=chance,
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
+        )
+
+    def _metrics(self) -> Metrics:
+        return Metrics(
+            self._supervisors,
+            now=SystemClock().now,
+            version=distribution_version("skep"),
+            blockages=lambda: self._watchdog.blockages,
+            watches=lambda: self.app.watchers,
         )
 
     def _supervisor(self, actor: Actor, chance: random.Random) -> Supervisor:
@@ -189,7 +213,7 @@ class Server:
             return self._ready
 
         async def actors() -> bool:
-            return self._builtins.synced and all(supervisor.snapshot().synced for supervisor in self._supervisors)
+            return self._builtins.synced and all(supervisor.view().snapshot.synced for supervisor in self._supervisors)
 
         each = {f"actor-{supervisor.name}": supervisor.healthy for supervisor in self._supervisors}
         return {"ping": ping, "store": store, "actors-synced": actors, **each, "shutdown": serving}
@@ -197,6 +221,11 @@ class Server:
     def _unhealthy(self, name: str, error: Exception | None) -> None:
         if self._ready:
             self._log.warning("a health check failed", check=name, error=str(error) if error else "")
+
+    async def bootstrap(self) -> None:
+        """Makes what is there from the first start on."""
+        names = [actor.name for actor in self.manager.registry.actors]
+        await bootstrap(self.manager, self._store, time.time(), lambda: self._actor_objects.prepare(names))
 
     async def run(self) -> None:
         """Serves until a signal comes. One that comes after it changes nothing: the end takes no longer than the grace anyway."""
@@ -206,6 +235,7 @@ class Server:
     async def _serve(self, signals: AsyncIterator[signal.Signals]) -> None:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
+            tasks.start_soon(self._actor_objects.run)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 actors.start_soon(self._builtins.run)
                 for supervisor in self._supervisors:

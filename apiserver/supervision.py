@@ -5,14 +5,14 @@ What it promises:
 * **Apart.** Whatever an actor raises stays with its supervisor; cancellation alone passes through.
 * **Again.** One that broke is started afresh after a pause that doubles from one failure to the next, up to a minute, with some
   chance in it. After a minute without a failure the next pause is the first again.
-* **Told.** While it is not at work it says so and why (`state`, `message`), for `/readyz`, for `kubectl get actors` and the log.
+* **Told.** While it is not at work it says so and why (`view`), for `/readyz`, for `kubectl get actors` and the log.
 * **Remembered.** Counts go on and a pause holds, however often it is started again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 import anyio
 
@@ -39,6 +39,15 @@ class Running(Protocol):
     def pause(self) -> None: ...
     def resume(self) -> None: ...
     def snapshot(self) -> Snapshot: ...
+
+
+class View(NamedTuple):
+    """An actor at one moment: what it is doing, what it is at, why it is not at work if it is not, how often it was restarted."""
+
+    snapshot: Snapshot
+    state: State
+    message: str
+    restarts: int
 
 
 class Supervisor:
@@ -97,23 +106,23 @@ class Supervisor:
             self._runner.resume()
             self._log.info("an actor goes on", actor=self.name)
 
-    def snapshot(self) -> Snapshot:
-        """What the actor is doing now."""
-        return self._runner.snapshot()
-
     def listen(self, changed: Callable[[], None]) -> None:
         """From now on `changed` is called whenever there is something new to be shown. There is one listener."""
         self._insight.changed = changed
 
+    def view(self) -> View:
+        """What the actor is doing now, and whether it is at work."""
+        snapshot = self._runner.snapshot()
+        if self._stopped.is_set():
+            state: State = "Stopped"
+        else:
+            state = "Failed" if self._broke else state_of(snapshot)
+        return View(snapshot, state, self._broke or snapshot.set_up_error, self.restarts)
+
     @property
     def state(self) -> State:
         """What the actor is at."""
-        return state_of(self.snapshot(), broke=bool(self._broke), stopped=self._stopped.is_set())
-
-    @property
-    def message(self) -> str:
-        """Why it is not at work, if it is not."""
-        return self._broke or self.snapshot().set_up_error
+        return self.view().state
 
     async def healthy(self) -> bool:
         """A check for `/readyz`: it is set up, knows every object, and is not down. One that is paused or stopped is healthy."""
@@ -142,11 +151,9 @@ class Supervisor:
         self._insight.changed()
 
 
-def state_of(snapshot: Snapshot, *, broke: bool, stopped: bool) -> State:
-    """The state of an actor that shows this."""
-    if stopped:
-        return "Stopped"
-    if broke or snapshot.set_up_error:
+def state_of(snapshot: Snapshot) -> State:
+    """The state of an actor that runs and shows this."""
+    if snapshot.set_up_error:
         return "Failed"
     if not snapshot.live:
         return "SettingUp"

@@ -55,6 +55,7 @@ class Watchdog:
         self._thread = threading.Thread(target=self._watch, name="skep-watchdog", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched = 0  # the loop's thread
+        self._turned = threading.Event()  # the answer to the last question
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
@@ -64,13 +65,20 @@ class Watchdog:
 
     def __exit__(self, *exc: object) -> None:
         self._closed.set()
-        self._thread.join(self._limit)
+        self._turned.set()  # the loop does not turn while it waits here
+        self._thread.join()
 
     def _watch(self) -> None:
-        while not self._closed.wait(min(LONGEST_PAUSE, self._limit / 4)):
-            turned = threading.Event()
+        pause = min(LONGEST_PAUSE, self._limit / 4)
+        while True:
+            began = self._now()
+            if self._closed.wait(pause):
+                return
+            if (late := self._now() - began - pause) > self._limit:
+                self._over(late, suspended=True)
+            turned = self._turned = threading.Event()
             asked = self._now()
-            if not self._ask(turned.set):
+            if self._closed.is_set() or not self._ask(turned.set):
                 return
             if not turned.wait(self._limit):
                 self._blocked(turned, asked)
@@ -89,9 +97,7 @@ class Watchdog:
         suspended = self._now() - asked > self._limit * (1 + LATE)
         if not (suspended and turned.wait(self._limit / 4)):
             self._log.warning("the event loop is blocked", seconds=round(self._now() - asked, 3), **self._culprit())
-        while not turned.wait(self._limit):
-            if self._closed.is_set():
-                return
+        turned.wait()
         self._over(self._now() - asked, suspended=suspended)
 
     def _over(self, seconds: float, *, suspended: bool) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 from actors.actor import Actor, from_declaration
 from actors.clock import Clock
@@ -16,17 +16,19 @@ from actors.runner import Environment
 from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
 from admission.identity import Identity, authenticated
+from apiserver.actor_objects import guards
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Call, Manager
 from apiserver.target import Target
 from registry.builtin import NAMESPACE
+from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
 from registry.errors import AlreadyExists
 from registry.kinds import Registry
 from storage.sql import SqlStore
 
-SYSTEM = authenticated(Identity("system:apiserver", groups=("system:masters",)))
-"""Who makes what is there from the first start on."""
+SYSTEM = authenticated(Identity(KEEPER, groups=("system:masters",)))
+"""Who makes what is there from the first start on, and keeps the objects of the actors."""
 
 
 def make_manager(
@@ -47,7 +49,7 @@ def chains(registry: Registry, log: Log) -> dict[str, Chain]:
     """The admission handlers of each kind that has any."""
     made = {}
     for kind in registry.kinds:
-        mutators, validators = registry.mutators(kind), registry.validators(kind)
+        mutators, validators = registry.mutators(kind), (*registry.validators(kind), *guards(kind))
         if mutators or validators:
             made[kind.resource] = Chain(mutators, validators, log)
     return made
@@ -71,8 +73,9 @@ def environment(manager: Manager, actor: Actor, *, clock: Clock, chance: random.
     )
 
 
-async def bootstrap(manager: Manager, store: SqlStore, now: float) -> None:
-    """Makes the namespaces that are there from the first start on. History begins after them: nobody has seen what was before."""
+async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Callable[[], Awaitable[None]]) -> None:
+    """Makes the namespaces that are there from the first start on, and what `others` make. History begins after them: nobody has
+    seen what was before."""
     first = store.revision == 0
     target = Target(NAMESPACE, NAMESPACE.storage, None)
     for name in INITIAL:
@@ -81,5 +84,7 @@ async def bootstrap(manager: Manager, store: SqlStore, now: float) -> None:
             await manager.handle(call)
         except AlreadyExists:
             continue
+    for make in others:
+        await make()
     if first:
         await store.compact(now, max_age=math.inf, max_count=0)

@@ -968,3 +968,23 @@ async def test_whoever_listens_is_told_of_every_change_and_of_nothing_else(stage
         await settled()
         assert len(told) == before + 3, "a key came, its run began, its run is over"
         tasks.cancel_scope.cancel()
+
+
+async def test_what_was_set_up_is_torn_down_when_an_actor_breaks(stage: Stage) -> None:
+    class UnspeakableError(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError("no words")
+
+    torn: list[int] = []
+
+    class Breaks:
+        async def reconcile(self, obj: Job, client: Client) -> None:
+            raise UnspeakableError
+
+        async def teardown(self) -> None:
+            torn.append(1)
+
+    stage.world.put(Job, to_document(job("a")))
+    with pytest.raises(ExceptionGroup):
+        await stage.runner(Breaks).run()
+    assert torn == [1]

@@ -98,9 +98,9 @@ async def test_what_breaks_is_down_and_named_until_it_is_started_again() -> None
         assert (house.supervisor.state, await house.supervisor.healthy()) == ("Running", True)
         await house.breaks(RuntimeError("password=topsecret is wrong"))
         assert (house.supervisor.state, await house.supervisor.healthy()) == ("Failed", False)
-        assert house.supervisor.message == "RuntimeError: password=*** is wrong"
+        assert house.supervisor.view().message == "RuntimeError: password=*** is wrong"
         await house.clock.advance(1)
-        assert (house.supervisor.state, house.supervisor.message, await house.supervisor.healthy()) == ("Running", "", True)
+        assert (house.supervisor.state, house.supervisor.view().message, await house.supervisor.healthy()) == ("Running", "", True)
         assert (len(house.made), house.supervisor.restarts) == (2, 1)
         assert house.made[0].insight is house.made[1].insight, "counts go on"
 
@@ -133,7 +133,7 @@ async def test_what_is_no_ordinary_exception_in_a_group_stays_apart_too(error: B
     house = House()
     async with house.running():
         await house.breaks(BaseExceptionGroup("tasks", [ExceptionGroup("inner", [ValueError("deep")]), error]))
-        assert house.supervisor.message == "ValueError: deep"
+        assert house.supervisor.view().message == "ValueError: deep"
 
 
 async def test_an_exception_that_cannot_be_shown_is_named() -> None:
@@ -144,7 +144,7 @@ async def test_an_exception_that_cannot_be_shown_is_named() -> None:
     house = House()
     async with house.running():
         await house.breaks(Unspeakable())
-        assert house.supervisor.message == "Unspeakable"
+        assert house.supervisor.view().message == "Unspeakable"
 
 
 async def test_cancellation_ends_it_at_work_and_in_a_pause() -> None:
@@ -179,7 +179,7 @@ async def test_a_set_up_that_fails_is_told_as_a_failure() -> None:
     house = House()
     async with house.running():
         house.made[0].set_up_error = "OSError: no such host"
-        assert (house.supervisor.state, house.supervisor.message) == ("Failed", "OSError: no such host")
+        assert (house.supervisor.state, house.supervisor.view().message) == ("Failed", "OSError: no such host")
         assert not await house.supervisor.healthy()
 
 

@@ -93,7 +93,8 @@ async def test_a_loop_that_turns_is_not_told_of() -> None:
     assert (turns, log.lines) == (1000, [])
 
 
-async def test_when_the_whole_process_stood_still_that_is_said() -> None:
+@pytest.mark.parametrize("looks", [1, 3], ids=["while it pauses", "while it waits for an answer"])
+async def test_when_the_whole_process_stood_still_that_is_said(looks: int) -> None:
     log = Told()
     clock = [0.0]
     looked = threading.Semaphore(0)  # released whenever the thread looks at the clock
@@ -103,18 +104,34 @@ async def test_when_the_whole_process_stood_still_that_is_said() -> None:
         return clock[0]
 
     with Watchdog(log, 0.05, now) as dog:
-        looked.acquire()  # it asks, while the loop is here
+        for _ in range(looks):  # before a pause, after it, and when it asks; the loop is here
+            looked.acquire()
         clock[0] = 500.0
         looked.acquire()  # it was woken 500 seconds later, and now the loop is back too
         await until(lambda: dog.blockages.times == 1)
     assert log.events() in (["the process stood still"], ["the event loop is blocked", "the process stood still"])
-    assert log.lines[-1][1]["seconds"] == 500.0
+    assert log.lines[-1][1]["seconds"] == pytest.approx(500.0, abs=0.1)
 
 
-async def test_it_ends_with_its_body() -> None:
-    with Watchdog(Told(), 0.05) as dog:
-        assert dog._thread.is_alive()
-    dog._thread.join()
+async def test_it_ends_with_its_body_at_once_and_takes_that_for_no_blockage() -> None:
+    log = Told()
+    for _ in range(50):
+        with Watchdog(log, 3600) as dog:
+            assert dog._thread.is_alive()
+        assert not dog._thread.is_alive()
+    assert log.lines == []
+
+
+async def test_it_ends_also_while_it_waits_for_an_answer() -> None:
+    asked = threading.Event()
+
+    def now() -> float:
+        asked.set()
+        return 0.0
+
+    with Watchdog(Told(), 3600, now) as dog:
+        asked.wait()
+    assert not dog._thread.is_alive()
 
 
 def test_the_stack_is_bounded_and_shows_no_values() -> None:

@@ -17,6 +17,7 @@ from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
 from apiserver.wiring import authorizer, chains
 from registry.builtin import KINDS
+from registry.builtin.actor import ACTOR
 from registry.errors import ApiError
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
@@ -162,7 +163,7 @@ class World:
 @asynccontextmanager
 async def opened(*plugins: Plugin, options: Options = PLAIN, seed: int = 0) -> AsyncIterator[World]:
     """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
-    registry = build(plugins or (reference, trinkets()), KINDS)
+    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
     log = Told()
     async with open_store("sqlite://", options) as store:
         handlers = chains(registry, log)  # type: ignore[arg-type]

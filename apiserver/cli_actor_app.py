@@ -1,0 +1,7 @@
+"""The group of commands `skep actor`. Modules put their commands into it; `apiserver.cli` puts it into `skep`."""
+
+from __future__ import annotations
+
+import typer
+
+actor = typer.Typer(help="Look at actors, and tell them what to do.", no_args_is_help=True)
