@@ -67,13 +67,15 @@ class Run:
     """One run of a reconcile, for whoever asks.
 
     `wake` says why (several reasons may have come together). `attempt` is 1 for the first try and counts on with each failure.
-    `tell` records a core/v1 Event about the object, as in `run.tell("Fetched", "200 in 12 ms")`.
+    `tell` records a core/v1 Event about the object, as in `run.tell("Fetched", "200 in 12 ms")`. `epoch` grows with each change of
+    the process that runs the actor: what is outside of the API can tell by it which of two is the older (0: there is no election).
     """
 
     place: Place
     wake: Wake
     attempt: int
     tell: Tell
+    epoch: int = 0
 
 
 class Tell(typing.Protocol):

@@ -40,7 +40,10 @@ from registry.typed import from_document
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What an actor runs in. `door` and `recorder` act under the actor's identity."""
+    """What an actor runs in. `door` and `recorder` act under the actor's identity.
+
+    `leads` is asked before each run whether it may begin; `epoch` grows with each change of the leader (0: there is no election).
+    """
 
     source: Source
     door: Door
@@ -48,6 +51,8 @@ class Environment:
     clock: Clock
     chance: Chance
     log: Log
+    leads: Callable[[], bool] = lambda: True
+    epoch: int = 0
 
 
 class _Written(NamedTuple):
@@ -249,7 +254,7 @@ class Runner:
         document: Document | None = None
         try:
             document = await self._newest(taken.key)
-            if document is None:
+            if document is None or not self._environment.leads():  # this runner is being cancelled: another one looks at the object
                 return Ended("gone")
             obj = self._decode(document)
             outcome = await caller.call(obj, self._run(taken, document))
@@ -265,7 +270,8 @@ class Runner:
             self._environment.recorder.record(document, "Warning" if warning else "Normal", reason, message)
 
         deleting = Wake.DELETED if document["metadata"].get("deletionTimestamp") else Wake.NONE
-        return Run(taken.key, taken.wake | deleting, self._queue.failures.get(taken.key, 0) + 1, tell)
+        attempt = self._queue.failures.get(taken.key, 0) + 1
+        return Run(taken.key, taken.wake | deleting, attempt, tell, self._environment.epoch)
 
     def _failed(self, place: Place, document: Document | None, error: Exception) -> Ended:
         shown = presentable(f"{type(error).__name__}: {error}")
