@@ -7,6 +7,7 @@ and begins no more runs even before it notices.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 from actors.actor import Actor
@@ -48,7 +49,19 @@ class Leading:
 
     def snapshot(self) -> Snapshot:
         """What the actor is doing here now; nothing, while another process leads."""
-        return self._runner.snapshot() if self._runner is not None else idle(self.actor.name)
+        if self._runner is not None:
+            return self._runner.snapshot()
+        return idle(self.actor.name, synced=self._elector.heard > -math.inf and not self._elector.leading())
+
+    @property
+    def lease(self) -> str:
+        """The name of the lease."""
+        return self._elector.name
+
+    @property
+    def heard(self) -> float:
+        """When the server was last heard of, on the clock."""
+        return self._elector.heard
 
     async def _lead(self, epoch: Epoch) -> None:
         if self._grace is not None:
@@ -60,11 +73,11 @@ class Leading:
             self._runner = None
 
 
-def idle(name: str) -> Snapshot:
-    """An actor that has nothing to do here: it lacks nothing either."""
+def idle(name: str, *, synced: bool) -> Snapshot:
+    """An actor that has nothing to do here. `synced`: because another process leads it."""
     return Snapshot(
         name=name,
-        synced=True,
+        synced=synced,
         objects=0,
         depth=0,
         waits_since=None,

@@ -185,13 +185,19 @@ class Elector:
 
     def __init__(self, client: Client, name: str, me: str, terms: Terms, clock: Clock, chance: Chance, log: Log) -> None:
         self._client = client
-        self._name = name
+        self.name = name
         self._terms = terms
         self._clock = clock
         self._chance = chance
         self._log = log
         self._election = Election(me, terms)
         self._stopping = anyio.Event()
+        self._heard = -math.inf  # when the lease was last read or written
+
+    @property
+    def heard(self) -> float:
+        """When the lease was last read or written, on the clock; before that, long ago."""
+        return self._heard
 
     def standing(self) -> Standing:
         """How it stands."""
@@ -236,11 +242,11 @@ class Elector:
                     failure = error
                 tasks.cancel_scope.cancel()
 
-            self._log.info("leading", lease=self._name, epoch=epoch.number)
+            self._log.info("leading", lease=self.name, epoch=epoch.number)
             tasks.start_soon(self._hold, tasks.cancel_scope)
             tasks.start_soon(led)
         if not self.leading():
-            self._log.warning("no longer leading", lease=self._name, epoch=epoch.number, holder=self.standing().holder)
+            self._log.warning("no longer leading", lease=self.name, epoch=epoch.number, holder=self.standing().holder)
         if failure is not None:
             raise failure
 
@@ -264,11 +270,12 @@ class Elector:
             yield
         except Exception as error:  # whatever the API raises
             shown = presentable(f"{type(error).__name__}: {error}")
-            self._log.warning("the lease cannot be reached", lease=self._name, error=shown)
+            self._log.warning("the lease cannot be reached", lease=self.name, error=shown)
 
     async def _look(self) -> None:
-        lease = await self._client.get(Lease, self._name, LEASE_NAMESPACE)
-        self._election.read(lease, self._clock.now())
+        lease = await self._client.get(Lease, self.name, LEASE_NAMESPACE)
+        self._heard = self._clock.now()
+        self._election.read(lease, self._heard)
 
     async def _take(self) -> None:
         """Takes the lease if it is free. Whoever is overtaken sees it at the next look."""
@@ -276,7 +283,7 @@ class Elector:
         began = self._clock.now()
         wanted = self._election.taking(began, self._clock.time())
         if wanted is not None and not wanted.metadata.uid:
-            metadata = Metadata(name=self._name, namespace=LEASE_NAMESPACE)
+            metadata = Metadata(name=self.name, namespace=LEASE_NAMESPACE)
             with suppress(AlreadyExists):
                 self._election.wrote(await self._client.create(replace(wanted, metadata=metadata)), began, self._clock.now())
         elif wanted is not None:
@@ -300,7 +307,8 @@ class Elector:
             stored = await self._client.update(wanted)
         except (ConflictError, NotFound):
             return False
-        self._election.wrote(stored, began, self._clock.now())
+        self._heard = self._clock.now()
+        self._election.wrote(stored, began, self._heard)
         return True
 
     async def _pause(self) -> None:
@@ -322,7 +330,7 @@ class Elector:
                 if free is not None:
                     await self._client.update(free)
             except Exception as error:  # then it runs out
-                self._log.warning("the lease was not given back", lease=self._name, error=presentable(str(error)))
+                self._log.warning("the lease was not given back", lease=self.name, error=presentable(str(error)))
         self._election.lost()
 
 

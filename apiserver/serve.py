@@ -35,13 +35,15 @@ from anyio import to_thread
 import migrations
 from actors.actor import Actor, from_declaration
 from actors.clock import SystemClock
+from actors.leading import Leading
+from actors.lease import Epoch
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
 from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
 from admission.identity import ADMIN, Identity, authenticated
 from admission.tokens import TokenTable
-from apiserver import datadir, kubeconfig, tls
+from apiserver import datadir, electing, kubeconfig, tls
 from apiserver.asgi import App, Timing
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
@@ -80,7 +82,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     ..."""
     with _logging(settings) as logs:
         registry = build(plugins, KINDS)
-        actors = [from_declaration(declaration) for declaration in registry.actors]
+        actors = [from_declaration(declaration) for declaration in registry.actors if settings.actors.run]
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
         listener, address = bind(settings.listen)
@@ -158,7 +160,7 @@ class Server:
         largest = 2 * settings.limits.body_bytes  # room for what the server adds, and for status, which is sent apart
         authorizer, chains = _authorizer(registry), _chains(registry, logs.logger)
         self.manager = Manager(registry, store, authorizer, chains, now=time.time, chance=chance, largest=largest)
-        self._runners = [Runner(actor, self._environment(actor, chance)) for actor in actors]
+        self._runners = [self._leading(actor, chance) for actor in actors]
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
         self.app = App(
             self.manager,
@@ -173,17 +175,35 @@ class Server:
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
         )
 
-    def _environment(self, actor: Actor, chance: random.Random) -> Environment:
+    def _leading(self, actor: Actor, chance: random.Random) -> Leading:
+        """The actor, for as long as this process leads it."""
         identity = authenticated(Identity(actor.identity))
-        clock, log = SystemClock(), self._log.bind(actor=actor.name)
-        return Environment(
-            source=ManagerSource(self.manager),
-            door=ManagerDoor(self.manager, identity),
-            recorder=EventRecorder(ManagerEvents(self.manager, identity), actor.name, clock, chance, log),
-            clock=clock,
-            chance=chance,
-            log=log,
+        alone = electing.alone(self._settings.database_url)
+        log = self._log.bind(actor=actor.name)
+        elector = electing.elector(
+            actor,
+            ManagerDoor(self.manager, identity),
+            electing.server_terms(self._settings, alone=alone),
+            chance,
+            log,
+            server=alone,
         )
+
+        def make(epoch: Epoch) -> Runner:
+            token, clock = epoch.token, SystemClock()
+            environment = Environment(
+                source=ManagerSource(self.manager),
+                door=ManagerDoor(self.manager, identity, token),
+                recorder=EventRecorder(ManagerEvents(self.manager, identity, token), actor.name, clock, chance, log),
+                clock=clock,
+                chance=chance,
+                log=log,
+                leads=elector.leading,
+                epoch=epoch.number,
+            )
+            return Runner(actor, environment)
+
+        return Leading(actor, elector, make)
 
     def _checks(self) -> dict[str, Check]:
         async def store() -> bool:
@@ -213,6 +233,8 @@ class Server:
                 await self.manager.handle(call)
             except AlreadyExists:
                 continue
+        if electing.alone(self._settings.database_url):
+            await electing.free_abandoned(self.manager, SYSTEM)
         if first:
             await self._store.compact(time.time(), max_age=math.inf, max_count=0)
 
@@ -260,7 +282,7 @@ class Server:
             interval=history.compact_seconds, max_age=history.max_age_seconds, max_count=history.max_changes
         )
 
-    async def _supervise(self, runner: Runner) -> None:
+    async def _supervise(self, runner: Leading) -> None:
         """Runs an actor until it is stopped. One that breaks is started again; the server goes on."""
         pause = 1.0
         while True:
