@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from actors.actor import Result
+from actors.histogram import NOTHING, Counted, Histogram
 from registry.declarations import Place
 
 _KEPT = 50
@@ -47,6 +48,7 @@ class Snapshot:
 
     `synced`: every object has been listed, so that every edge is known. `depth` keys are ready, the next of them `waits_since`;
     `timers` have a time at which they are looked at again. `running` says since when each key runs. `totals` counts runs by result.
+    `durations` are those of runs, `waits` those of keys until their runs began.
     """
 
     name: str
@@ -60,6 +62,8 @@ class Snapshot:
     failing: tuple[Failing, ...]
     totals: Mapping[Result, int]
     seconds: float
+    durations: Counted = NOTHING
+    waits: Counted = NOTHING
 
 
 class Insight:
@@ -70,11 +74,14 @@ class Insight:
         self.failing: dict[Place, Failing] = {}
         self.totals: Counter[Result] = Counter()
         self.seconds = 0.0
+        self.durations = Histogram()
+        self.waits = Histogram()
         self._last: deque[Past] = deque(maxlen=_KEPT)
 
-    def began(self, place: Place, now: float) -> None:
-        """A run began."""
+    def began(self, place: Place, now: float, waited: float = 0.0) -> None:
+        """A run began, for which the key had waited so many seconds."""
         self.running[place] = now
+        self.waits.add(waited)
 
     def ended(self, place: Place, result: Result, now: float) -> None:
         """The run ended like this."""
@@ -82,6 +89,7 @@ class Insight:
         self._last.append(Past(place, result, now, seconds))
         self.totals[result] += 1
         self.seconds += seconds
+        self.durations.add(seconds)
 
     @property
     def last(self) -> tuple[Past, ...]:

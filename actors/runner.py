@@ -124,6 +124,8 @@ class Runner:
             failing=tuple(insight.failing.values()),
             totals=dict(insight.totals),
             seconds=insight.seconds,
+            durations=insight.durations.counted(),
+            waits=insight.waits.counted(),
         )
 
     # What wakes keys.
@@ -225,7 +227,7 @@ class Runner:
 
     async def _work(self, caller: Caller, taken: Taken[Place]) -> None:
         place = taken.key
-        self._insight.began(place, self._clock.now())
+        self._insight.began(place, self._clock.now(), taken.waited)
         try:
             self._conclude(place, await self._once(caller, taken))
             await caller.release(place)

@@ -5,18 +5,20 @@ Figures are read from snapshots when they are asked for: nothing is counted twic
 
 from __future__ import annotations
 
+import math
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from contextlib import asynccontextmanager
 
 import anyio
 import uvicorn
 from prometheus_client import CollectorRegistry, generate_latest
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric, SummaryMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, Metric
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 
+from actors.histogram import BOUNDS, Counted
 from actors.insight import Snapshot
 from actors.leading import Leading
 from apiserver.config import Address
@@ -71,7 +73,7 @@ def _runs(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
     terminal = CounterMetricFamily(
         "controller_runtime_terminal_reconcile_errors", "Total number of terminal errors per controller", labels=["controller"]
     )
-    time = SummaryMetricFamily(
+    time = HistogramMetricFamily(
         "controller_runtime_reconcile_time_seconds", "Length of time per reconciliation per controller", labels=["controller"]
     )
     active = GaugeMetricFamily(
@@ -85,7 +87,7 @@ def _runs(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
             total.add_metric([each.name, label], count)
         errors.add_metric([each.name], counts["error"])
         terminal.add_metric([each.name], each.totals.get("terminal", 0))
-        time.add_metric([each.name], sum(counts.values()), each.seconds)
+        time.add_metric([each.name], _buckets(each.durations), each.durations.seconds)
         active.add_metric([each.name], len(each.running))
     yield from (total, errors, terminal, time, active)
 
@@ -103,6 +105,13 @@ def _queues(snapshots: Sequence[Snapshot], now: float) -> Iterator[Metric]:
     longest = GaugeMetricFamily(
         "workqueue_longest_running_processor_seconds", "How many seconds the longest running run has been at work", labels=labels
     )
+    waited = HistogramMetricFamily(
+        "workqueue_queue_duration_seconds", "How long in seconds a key stays in workqueue before being requested", labels=labels
+    )
+    worked = HistogramMetricFamily(
+        "workqueue_work_duration_seconds", "How long in seconds processing a key from workqueue takes.", labels=labels
+    )
+    retries = CounterMetricFamily("workqueue_retries", "Total number of retries handled by workqueue", labels=labels)
     failing = GaugeMetricFamily("workqueue_failing_keys", "Keys whose last run failed", labels=labels)
     for each in snapshots:
         name = [each.name, each.name]
@@ -111,8 +120,17 @@ def _queues(snapshots: Sequence[Snapshot], now: float) -> Iterator[Metric]:
         oldest.add_metric(name, 0.0 if each.waits_since is None else now - each.waits_since)
         unfinished.add_metric(name, sum(since))
         longest.add_metric(name, max(since, default=0.0))
+        waited.add_metric(name, _buckets(each.waits), each.waits.seconds)
+        worked.add_metric(name, _buckets(each.durations), each.durations.seconds)
+        retries.add_metric(name, each.totals.get("error", 0) + each.totals.get("conflict", 0))
         failing.add_metric(name, len(each.failing))
-    yield from (depth, oldest, unfinished, longest, failing)
+    yield from (depth, oldest, unfinished, longest, waited, worked, retries, failing)
+
+
+def _buckets(counted: Counted) -> list[tuple[str, float]]:
+    return [
+        ("+Inf" if math.isinf(bound) else repr(bound), float(count)) for bound, count in zip(BOUNDS, counted.counts, strict=True)
+    ]
 
 
 @asynccontextmanager

@@ -17,6 +17,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.postgres import Postgres, postgres  # noqa: F401
 from tests.servers import ROOT, Running, running
 
 SHIFTS = ROOT / "tests/plugins/shifts.py"
@@ -340,3 +341,31 @@ def test_mistakes_are_a_line_each_and_say_what_to_do(office: Office, tmp_path: P
         done = command(*arguments)
         assert (done.returncode, expected in done.stderr) == (code, True), (arguments, done.stderr)
         assert "x" * 40 not in done.stderr + done.stdout
+
+
+# PostgreSQL: nobody has the database to itself
+
+
+def test_a_server_on_postgres_renews_its_leases_and_the_next_one_waits_until_they_have_run_out(
+    request: pytest.FixtureRequest, tmp_path: Path
+) -> None:
+    postgres: Postgres = request.getfixturevalue("postgres")
+    book = tmp_path / "book"
+    arguments = ["--set", f"actors.lease_seconds={LEASE_SECONDS}", "--database-url"]
+
+    def runs() -> list[Document]:
+        return [json.loads(line) for line in book.read_text().splitlines()]
+
+    with postgres.database() as url:
+        with running([SHIFTS], *arguments, url, data_dir=tmp_path / "a", env={"SHIFTS": str(book)}) as one, one.client() as api:
+            body = {"apiVersion": "shifts.example/v1", "kind": "Shift", "metadata": {"name": "a"}, "spec": {}}
+            assert api.post(PATH, json=body).status_code == 201
+            until(lambda: api.get(f"{PATH}/a").json().get("status", {}).get("epoch") == 1)
+            first = api.get(LEASE).json()["spec"]["renewTime"]
+            until(lambda: api.get(LEASE).json()["spec"]["renewTime"] > first)
+            one.kill()
+        with running([SHIFTS], *arguments, url, data_dir=tmp_path / "b", env={"SHIFTS": str(book)}) as two, two.client() as api:
+            until(lambda: api.get(f"{PATH}/a").json()["status"]["epoch"] == 2)
+    assert exclusive(runs())
+    last, following = (choose(run["at"] for run in runs() if run["epoch"] == epoch) for choose, epoch in ((max, 1), (min, 2)))
+    assert following - last > LEASE_SECONDS - LEASE_SECONDS * 2 / 15 * 1.3 - 0.2
