@@ -217,7 +217,7 @@ class Elector:
         Raises what `lead` raises, when the lease has been given back.
         """
         while not self._stopping.is_set():
-            with self._tried():
+            with self._clock.deadline(self._clock.now() + self._terms.renew), self._tried():
                 await self._take()
             epoch = self._election.epoch
             if epoch is None or not self.leading():

@@ -244,6 +244,15 @@ def test_at_sigterm_what_is_at_work_is_finished_within_the_grace_and_its_status_
     assert office.lease()["spec"]["holderIdentity"] == ""
 
 
+def test_the_log_of_a_runner_shows_no_token_even_when_it_tells_all(office: Office) -> None:
+    remote = office.runner("--log-level", "debug")
+    office.make("a")
+    until(lambda: office.status("a").get("runs", 0) >= 3)
+    assert remote.stop() == 0
+    assert "leading" in remote.log
+    assert office.server.token not in remote.log + "".join(remote.said)
+
+
 def test_what_outlasts_the_grace_is_ended(office: Office) -> None:
     remote = office.runner("--grace", "0.2")
     office.make("a", lasts=3600)
@@ -349,14 +358,14 @@ def test_mistakes_are_a_line_each_and_say_what_to_do(office: Office, tmp_path: P
 def test_a_server_on_postgres_renews_its_leases_and_the_next_one_waits_until_they_have_run_out(
     request: pytest.FixtureRequest, tmp_path: Path
 ) -> None:
-    postgres: Postgres = request.getfixturevalue("postgres")
+    database_server: Postgres = request.getfixturevalue("postgres")
     book = tmp_path / "book"
     arguments = ["--set", f"actors.lease_seconds={LEASE_SECONDS}", "--database-url"]
 
     def runs() -> list[Document]:
         return [json.loads(line) for line in book.read_text().splitlines()]
 
-    with postgres.database() as url:
+    with database_server.database() as url:
         with running([SHIFTS], *arguments, url, data_dir=tmp_path / "a", env={"SHIFTS": str(book)}) as one, one.client() as api:
             body = {"apiVersion": "shifts.example/v1", "kind": "Shift", "metadata": {"name": "a"}, "spec": {}}
             assert api.post(PATH, json=body).status_code == 201
