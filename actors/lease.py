@@ -36,6 +36,8 @@ from registry.times import format_micro
 FOREVER = 10 * 365 * 86_400
 """Seconds: the duration of a lease whose holder cannot be cut off from it, and therefore need not renew it."""
 _GIVING_BACK = 5.0
+_COMPLAINS = 30.0
+"""Seconds between two lines of the log about a lease that cannot be reached."""
 _JITTER = 0.2
 
 
@@ -192,6 +194,7 @@ class Elector:
         self._log = log
         self._election = Election(me, terms)
         self._stopping = anyio.Event()
+        self._complains_at = -math.inf
         self._heard = -math.inf  # when the lease was last read or written
 
     @property
@@ -269,8 +272,10 @@ class Elector:
         try:
             yield
         except Exception as error:  # whatever the API raises
-            shown = presentable(f"{type(error).__name__}: {error}")
-            self._log.warning("the lease cannot be reached", lease=self.name, error=shown)
+            shown, now = presentable(f"{type(error).__name__}: {error}"), self._clock.now()
+            if now >= self._complains_at:
+                self._complains_at = now + _COMPLAINS
+                self._log.warning("the lease cannot be reached", lease=self.name, error=shown)
 
     async def _look(self) -> None:
         lease = await self._client.get(Lease, self.name, LEASE_NAMESPACE)

@@ -353,13 +353,13 @@ class Network(Cut):
 class Simulation:
     """Three candidates that write under their epochs all the time, through a bad network."""
 
-    def __init__(self, seed: int) -> None:
+    def __init__(self, seed: int, *terms: Terms) -> None:
         self.chance = Random(seed)
         self.stage = Stage()
         self.clocks = [OwnClock(self.stage.clock) for _ in range(3)]
         self.doors = [Network(self.stage.world, self.stage.clock, clock, self.chance) for clock in self.clocks]
         self.electors = [
-            Elector(TypedClient(door, clock), NAME, f"c{n}", TERMS, clock, self.chance, self.stage.log)
+            Elector(TypedClient(door, clock), NAME, f"c{n}", (terms or (TERMS,) * 3)[n], clock, self.chance, self.stage.log)
             for n, (door, clock) in enumerate(zip(self.doors, self.clocks, strict=True))
         ]
         self.accepted: list[int] = []
@@ -425,6 +425,13 @@ async def test_there_are_never_two_leaders_and_an_epoch_that_is_over_never_write
     assert simulation.accepted == sorted(simulation.accepted)
     assert simulation.changes > 1, "the faults made others lead"
     assert len(simulation.accepted) > 50
+
+
+@pytest.mark.parametrize("seed", range(10))
+async def test_candidates_with_different_terms_respect_each_others(seed: int) -> None:
+    simulation = Simulation(seed, Terms(6, 4, 0.8), TERMS, Terms(30, 20, 4))
+    await simulation.run()
+    assert simulation.accepted == sorted(simulation.accepted)
 
 
 def test_the_model_has_seen_late_writes() -> None:
