@@ -78,7 +78,8 @@ class Run:
 
     `wake` says why (several reasons may have come together). `attempt` is 1 for the first try and counts on with each failure.
     `tell` records a core/v1 Event about the object, as in `run.tell("Fetched", "200 in 12 ms")`. `generation` is that of the
-    object; `time` is when the run began, in seconds since 1970, by the clock that the actor runs on.
+    object; `time` is when the run began, in seconds since 1970, by the clock that the actor runs on. `epoch` grows with each change
+    of the process that runs the actor: what is outside of the API can tell by it which of two is older (0: there is no election).
     """
 
     place: Place
@@ -87,6 +88,7 @@ class Run:
     tell: Tell
     generation: int | None = None
     time: float = 0.0
+    epoch: int = 0
 
     def condition(
         self, before: Sequence[Condition], type: str, holds: bool | None, reason: str, message: str = ""

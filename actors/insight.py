@@ -73,6 +73,7 @@ class Snapshot:
     has been listed, so that every edge is known. `paused`: no more runs begin. `depth` keys are ready, the next of them
     `waits_since`; `timers` have a time at which they are looked at again. `running` says since when each key runs. `totals` counts
     runs by result, `adds` and `retries` what the queue did (see `Tally`); `ran` and `waited` are how long runs and waits took.
+    Where processes elect the one that runs it, `leader` is who that is, since `epoch`, and `standby` says that it is another one.
     """
 
     name: str
@@ -95,6 +96,9 @@ class Snapshot:
     ran: Distribution
     worked: Distribution
     waited: Distribution
+    standby: bool = False
+    leader: str = ""
+    epoch: int = 0
 
 
 class _Spread:
@@ -154,6 +158,30 @@ class Insight:
         """Nothing of the run is at work any more."""
         self.running.pop(place, None)
         self.changed()
+
+    def idle(self, name: str, concurrency: int, *, synced: bool, paused: bool) -> Snapshot:
+        """What there is to be shown of an actor that is not at work here."""
+        return Snapshot(
+            name=name,
+            concurrency=concurrency,
+            live=False,
+            paused=paused,
+            synced=synced,
+            objects=0,
+            depth=0,
+            waits_since=None,
+            timers=0,
+            running={},
+            last=self.last,
+            failing=(),
+            totals=dict(self.totals),
+            adds=self.tally.adds,
+            retries=self.tally.retries,
+            seconds=self.ran.seconds,
+            ran=self.ran.shown(),
+            worked=self.worked.shown(),
+            waited=self.waited.shown(),
+        )
 
     @property
     def last(self) -> tuple[Past, ...]:

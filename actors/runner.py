@@ -42,7 +42,10 @@ from registry.typed import from_document
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Environment:
-    """What an actor runs in. `door` and `recorder` act under the actor's identity; `queue` makes that of its keys."""
+    """What an actor runs in. `door` and `recorder` act under the actor's identity; `queue` makes that of its keys.
+
+    `leads` is asked before each run whether it may begin; `epoch` grows with each change of the leader (0: there is no election).
+    """
 
     source: Source
     door: Door
@@ -51,6 +54,8 @@ class Environment:
     chance: Chance
     log: Log
     queue: Callable[[Backoff, Chance, Tally], Workqueue[Place]] = Workqueue
+    leads: Callable[[], bool] = lambda: True
+    epoch: int = 0
 
 
 class _Written(NamedTuple):
@@ -305,8 +310,10 @@ class Runner:
         document: Document | None = None
         try:
             document = await self._newest(taken.key)
-            step = Step.LEAVE if document is None else self._finalizing.step(document)
-            if document is not None and step is Step.HOLD:
+            if document is None or not self._environment.leads():  # this runner is being cancelled: another one looks at the object
+                return Ended("gone")
+            step = self._finalizing.step(document)
+            if step is Step.HOLD:
                 document = await self._held(taken.key, document)
             if document is None:
                 return Ended("gone")
@@ -329,7 +336,7 @@ class Runner:
 
         deleting = Wake.DELETED if document["metadata"].get("deletionTimestamp") else Wake.NONE
         attempt, generation = self._queue.failures.get(taken.key, 0) + 1, document["metadata"].get("generation")
-        return Run(taken.key, taken.wake | deleting, attempt, tell, generation, self._clock.time())
+        return Run(taken.key, taken.wake | deleting, attempt, tell, generation, self._clock.time(), self._environment.epoch)
 
     def _failed(self, place: Place, document: Document | None, error: Exception) -> Ended:
         shown = presentable(f"{type(error).__name__}: {error}")

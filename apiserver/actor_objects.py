@@ -10,7 +10,7 @@ from msgspec.structs import fields, replace
 
 from actors.actor import Actor
 from admission.review import Review
-from apiserver.supervision import View
+from apiserver.supervision import WELL, View
 from registry.builtin.actor import (
     ACTOR,
     KEEPER,
@@ -91,6 +91,8 @@ def status_document(view: View, epoch: float) -> Document:
             for past in snapshot.last[:KEPT]
         ),
         totals=_totals(view),
+        leader=snapshot.leader,
+        epoch=snapshot.epoch or None,
     )
     document = to_document(status)
     return {name: value for name, value in document.items() if name not in ELSEWHERE}
@@ -109,7 +111,7 @@ def _totals(view: View) -> Totals:
 
 def ready(view: View, generation: int | None) -> Condition:
     """The condition that says whether the actor is at work."""
-    holds = view.state in ("Running", "Paused")
+    holds = view.state in WELL
     return Condition(
         type=READY,
         status="True" if holds else "False",

@@ -17,7 +17,7 @@ from typing import Annotated, Any
 
 import typer
 
-from apiserver.cli_actor_insight import actor
+from apiserver.cli_actor import actor_commands
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
 from apiserver.plugins import check_own_packages, load_plugins
 
@@ -36,7 +36,7 @@ db = typer.Typer(help="Look after the database.", no_args_is_help=True)
 token = typer.Typer(help="The admin's token.", invoke_without_command=True)
 app.add_typer(db, name="db")
 app.add_typer(token, name="token")
-app.add_typer(actor, name="actor")
+app.add_typer(actor_commands, name="actor")
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")
@@ -144,6 +144,7 @@ def serve(
     shutdown_grace: Annotated[
         str | None, typer.Option(metavar="SECONDS", help="For what is at work at SIGTERM.  [default: 4]")
     ] = None,
+    no_actors: Annotated[bool, typer.Option("--no-actors", help="Leave the actors to `skep actor run`.")] = False,
     set_any: SetAny = None,
 ) -> None:
     """Runs the server until SIGTERM or Ctrl-C.
@@ -171,6 +172,7 @@ def serve(
         "tls.ca": tls_ca,
         "tls.names": tls_name or None,
         "shutdown_grace_seconds": shutdown_grace,
+        "actors.run": False if no_actors else None,
     }
     settings = _settings(config, {**_pairs(set_any), **{name: value for name, value in flags.items() if value is not None}})
     from registry.plugin import Plugin

@@ -4,4 +4,4 @@ from __future__ import annotations
 
 import typer
 
-actor = typer.Typer(help="Look at actors, and tell them what to do.", no_args_is_help=True)
+actor = typer.Typer(help="Look at actors, tell them what to do, and run them outside of the server.", no_args_is_help=True)

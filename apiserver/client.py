@@ -34,11 +34,12 @@ Parameters = dict[str, list[str]]
 
 
 class ManagerDoor:
-    """Implements `actors.door.Door`."""
+    """Implements `actors.door.Door`. `epoch` goes with every write (see `apiserver.fencing`)."""
 
-    def __init__(self, manager: Manager, identity: Identity) -> None:
+    def __init__(self, manager: Manager, identity: Identity, epoch: str = "") -> None:
         self._manager = manager
         self._identity = identity
+        self._epoch = epoch
 
     async def get(self, model: type, place: Place) -> Document:
         """The newest state. Raises NotFound."""
@@ -104,7 +105,7 @@ class ManagerDoor:
     async def _handle(
         self, verb: str, target: Target, body: Document | None = None, *, query: Parameters | None = None, content_type: str = ""
     ) -> Answer:
-        call = Call(self._identity, verb, target, query or {}, b"" if body is None else body, content_type)
+        call = Call(self._identity, verb, target, query or {}, b"" if body is None else body, content_type, epoch=self._epoch)
         return await self._manager.handle(call)
 
     def _target(self, model: type, namespace: str | None, name: str = "", subresource: str = "") -> Target:
@@ -144,17 +145,19 @@ class ManagerSource:
 class ManagerEvents:
     """Implements `actors.recorder.EventSink`: core/v1 Events, written under an actor's identity."""
 
-    def __init__(self, manager: Manager, identity: Identity) -> None:
+    def __init__(self, manager: Manager, identity: Identity, epoch: str = "") -> None:
         self._manager = manager
         self._identity = identity
+        self._epoch = epoch
 
     async def create(self, namespace: str, event: Document) -> object:
         """Creates an Event."""
-        return await self._manager.handle(Call(self._identity, "create", self._target(namespace), body=event))
+        return await self._manager.handle(Call(self._identity, "create", self._target(namespace), body=event, epoch=self._epoch))
 
     async def patch(self, namespace: str, name: str, merge: Document) -> object:
         """Changes an Event. Raises NotFound when it has expired."""
-        call = Call(self._identity, "patch", self._target(namespace, name), body=merge, content_type=MERGE_PATCH)
+        target = self._target(namespace, name)
+        call = Call(self._identity, "patch", target, body=merge, content_type=MERGE_PATCH, epoch=self._epoch)
         return await self._manager.handle(call)
 
     def _target(self, namespace: str, name: str = "") -> Target:

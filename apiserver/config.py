@@ -150,6 +150,17 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3600.0
 
 
+class Actors(msgspec.Struct, frozen=True, kw_only=True):
+    """The actors of the plugins, as far as this process runs them."""
+
+    run: Annotated[
+        bool, Meta(description="Whether the server runs them; if not, `skep actor run` does, anywhere. `--no-actors` says false.")
+    ] = True
+    lease_seconds: Annotated[
+        float, Meta(ge=1, le=3600, description="How long after the death of a process another one runs its actors (PostgreSQL).")
+    ] = 15.0
+
+
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, complete and checked: paths are absolute, `database_url` is never empty."""
 
@@ -175,6 +186,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     history: History = History()
     insight: Insight = Insight()
     events: Events = Events()
+    actors: Actors = Actors()
 
 
 class Setting(NamedTuple):
@@ -199,6 +211,8 @@ class Setting(NamedTuple):
             low = f"above {self.meta.gt}" if self.meta.ge is None else f"from {self.meta.ge}"
             high = "" if self.meta.le is None else f" to {self.meta.le}"
             return f"a {'whole number' if self.kind is int else 'number'} {low}{high}"
+        if self.kind is bool:
+            return "true or false"
         if self.kind is Address:
             return "HOST:PORT, as 127.0.0.1:7443, 0.0.0.0:7443 or [::1]:0"
         if get_origin(self.kind) is tuple:
@@ -314,6 +328,7 @@ def _flag(name: str) -> str:
         "listen": "--listen",
         "data_dir": "--data-dir",
         "database_url": "--database-url",
+        "actors.run": "--no-actors",
     }
     dashed = "--" + name.replace(".", "-")
     return own.get(name) or (dashed if name.startswith(("log.", "tls.")) else f"--set {name}")

@@ -15,7 +15,7 @@ from prometheus_client.exposition import choose_encoder
 
 from actors.actor import Result
 from actors.insight import Distribution, Snapshot
-from apiserver.supervision import Supervisor
+from apiserver.supervision import WELL, Supervisor
 from apiserver.watchdog import Blockages
 
 RESULTS: dict[Result, str] = {
@@ -136,12 +136,24 @@ def _own(snapshots: Sequence[Snapshot]) -> Iterator[Metric]:
 
 def supervision_families(supervisors: Sequence[Supervisor]) -> Iterator[Metric]:
     """Whether actors are up, and how often they were started again."""
-    up = GaugeMetricFamily("skep_actor_up", "Whether an actor is at work, or paused", labels=["actor"])
+    up = GaugeMetricFamily("skep_actor_up", "Whether an actor is at work, paused, or stands by", labels=["actor"])
     restarts = CounterMetricFamily("skep_actor_restarts", "How often an actor broke and was started again", labels=["actor"])
     for supervisor in supervisors:
-        up.add_metric([supervisor.name], supervisor.state in ("Running", "Paused"))
+        up.add_metric([supervisor.name], supervisor.state in WELL)
         restarts.add_metric([supervisor.name], supervisor.restarts)
     yield from (up, restarts)
+
+
+def leading_families(leading: Iterable[tuple[str, bool]]) -> Iterator[Metric]:
+    """Of each lease, whether its holder is this process."""
+    status = GaugeMetricFamily(
+        "leader_election_master_status",
+        "Gauge of if the reporting system is master of the relevant lease, 0 indicates backup, 1 indicates master",
+        labels=["name"],
+    )
+    for name, leads in leading:
+        status.add_metric([name], float(leads))
+    yield status
 
 
 class Metrics:

@@ -78,7 +78,7 @@ def unauthorized(target: Target, verb: str, user: str, name: str, why: str) -> F
     """403: who may not do what, where, and why."""
     resource = f"{target.kind.plural}/{target.subresource}" if target.subresource else target.kind.plural
     where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
-    asked = f'{resource_of(target)} "{name}" is forbidden' if name else f"{resource} is forbidden"
+    asked = f'{resource_of(target)} "{name}" is forbidden' if name else f"{resource_of(target)} is forbidden"
     action = f'User "{user}" cannot {verb} resource "{resource}" in API group "{target.version.group}" {where}'
     return Forbidden(f"{asked}: {action}: {why}", details=object_details(target, name))
 

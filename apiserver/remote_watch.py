@@ -45,10 +45,11 @@ _read = msgspec.json.Decoder(_Line).decode
 
 
 class Streams:
-    """Watches streams of `seconds` each. Bookmarks are remembered between them: what was seen need not be seen again."""
+    """Watches streams of `seconds` each, which may be late with their end by `grace`."""
 
-    def __init__(self, seconds: float = 30.0) -> None:
+    def __init__(self, seconds: int = 30, grace: float = GRACE) -> None:
         self._seconds = seconds
+        self._grace = grace
 
     async def watch(
         self, api: Api, found: Model, namespace: str | None, query: Query, after: int
@@ -82,9 +83,9 @@ class Streams:
             "watch": "1",
             "resourceVersion": str(after),
             "allowWatchBookmarks": "true",
-            "timeoutSeconds": str(max(1, round(self._seconds))),
+            "timeoutSeconds": str(self._seconds),
         } | selectors(query)
-        silence = self._seconds + GRACE
+        silence = self._seconds + self._grace
         async with (
             explained_absence(api, found),
             api.stream(found.path(namespace), parameters, silence) as response,

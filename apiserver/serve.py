@@ -36,10 +36,12 @@ from actors.actor import Actor
 from actors.builtin.pool import Surroundings
 from actors.clock import SystemClock
 from actors.insight import Insight
+from actors.leading import Leading
+from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import ADMIN
+from admission.identity import ADMIN, Identity, authenticated
 from admission.tokens import TokenTable
-from apiserver import datadir, kubeconfig, tls
+from apiserver import datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
 from apiserver.asgi import App, Timing
 from apiserver.builtins import Builtins
@@ -79,7 +81,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     ..."""
     with _logging(settings) as logs:
         registry = build(plugins, (*KINDS, ACTOR))
-        actors = actors_of(registry)
+        actors = actors_of(registry) if settings.actors.run else []
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
         listener, address = bind(settings.listen)
@@ -197,10 +199,20 @@ class Server:
         )
 
     def _supervisor(self, actor: Actor, chance: random.Random) -> Supervisor:
+        """The actor, for as long as this process leads it, started again whenever it breaks."""
+        alone = electing.alone(self._settings.database_url)
+        terms = electing.server_terms(self._settings, alone=alone)
+        door = ManagerDoor(self.manager, authenticated(Identity(actor.identity)))
         clock, log = SystemClock(), self._log.bind(actor=actor.name)
 
-        def make(insight: Insight) -> Runner:
-            return Runner(actor, environment(self.manager, actor, clock=clock, chance=chance, log=log), insight)
+        def make(insight: Insight) -> Leading:
+            elector = electing.elector(actor, door, terms, chance, log, server=alone)
+
+            def lead(epoch: Epoch) -> Runner:
+                led = environment(self.manager, actor, clock=clock, chance=chance, log=log, epoch=epoch, leads=elector.leading)
+                return Runner(actor, led, insight)
+
+            return Leading(actor, elector, lead, insight)
 
         return Supervisor(actor.name, make, clock, chance, self._log.bind())
 
@@ -223,9 +235,14 @@ class Server:
             self._log.warning("a health check failed", check=name, error=str(error) if error else "")
 
     async def bootstrap(self) -> None:
-        """Makes what is there from the first start on."""
+        """Makes what is there from the first start on, and frees what servers before this one held and cannot hold any more."""
         names = [actor.name for actor in self.manager.registry.actors]
-        await bootstrap(self.manager, self._store, time.time(), lambda: self._actor_objects.prepare(names))
+
+        async def free() -> None:
+            if electing.alone(self._settings.database_url):
+                await electing.free_abandoned(self.manager, SYSTEM)
+
+        await bootstrap(self.manager, self._store, time.time(), lambda: self._actor_objects.prepare(names), free)
 
     async def run(self) -> None:
         """Serves until a signal comes. One that comes after it changes nothing: the end takes no longer than the grace anyway."""

@@ -22,9 +22,12 @@ from actors.recorder import Log, presentable
 from actors.workqueue import Backoff, Chance
 from registry.declarations import Place
 
-State = Literal["SettingUp", "Syncing", "Running", "Paused", "Failed", "Stopped"]
-"""What an actor is at: not set up yet; looking for the first time at what there is; at work; told to begin nothing; down, and
-about to be started again; stopped with its server."""
+State = Literal["SettingUp", "Syncing", "Running", "Paused", "Standby", "Failed", "Stopped"]
+"""What an actor is at: not set up yet; looking for the first time at what there is; at work; told to begin nothing; at work in
+another process, for which this one stands by; down, and about to be started again; stopped with its server."""
+
+WELL: tuple[State, ...] = ("Running", "Paused", "Standby")
+"""States in which nothing is wrong with an actor of a server that serves."""
 
 BACKOFF = Backoff(base=1.0, limit=60.0)
 HEALTHY_SECONDS = 60.0
@@ -125,8 +128,8 @@ class Supervisor:
         return self.view().state
 
     async def healthy(self) -> bool:
-        """A check for `/readyz`: it is set up, knows every object, and is not down. One that is paused or stopped is healthy."""
-        return self.state in ("Running", "Paused", "Stopped")
+        """A check for `/readyz`: it knows every object, and is not down. One that is paused, stands by or is stopped is healthy."""
+        return self.state in (*WELL, "Stopped")
 
     def _made(self) -> Running:
         runner = self._make(self._insight)
@@ -153,6 +156,8 @@ class Supervisor:
 
 def state_of(snapshot: Snapshot) -> State:
     """The state of an actor that runs and shows this."""
+    if snapshot.standby:
+        return "Standby"
     if snapshot.set_up_error:
         return "Failed"
     if not snapshot.live:

@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable
 
 from actors.actor import Actor, from_declaration
 from actors.clock import Clock
+from actors.lease import Epoch
 from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
 from admission.authorizer import OwnerAuthorizer
@@ -60,16 +61,31 @@ def actors_of(registry: Registry) -> list[Actor]:
     return [from_declaration(declaration) for declaration in registry.actors]
 
 
-def environment(manager: Manager, actor: Actor, *, clock: Clock, chance: random.Random, log: Log) -> Environment:
-    """What an actor runs in when it is in the process of its server: everything it does, it does under its own identity."""
+def environment(
+    manager: Manager,
+    actor: Actor,
+    *,
+    clock: Clock,
+    chance: random.Random,
+    log: Log,
+    epoch: Epoch | None = None,
+    leads: Callable[[], bool] = lambda: True,
+) -> Environment:
+    """What an actor runs in when it is in the process of its server: everything it does, it does under its own identity.
+
+    `epoch` is the stretch of leading that it belongs to, if there is an election, and `leads` tells whether that goes on.
+    """
     identity = authenticated(Identity(actor.identity))
+    token = epoch.token if epoch is not None else ""
     return Environment(
         source=ManagerSource(manager),
-        door=ManagerDoor(manager, identity),
-        recorder=EventRecorder(ManagerEvents(manager, identity), actor.name, clock, chance, log),
+        door=ManagerDoor(manager, identity, token),
+        recorder=EventRecorder(ManagerEvents(manager, identity, token), actor.name, clock, chance, log),
         clock=clock,
         chance=chance,
         log=log,
+        leads=leads,
+        epoch=epoch.number if epoch is not None else 0,
     )
 
 

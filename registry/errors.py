@@ -225,7 +225,7 @@ def from_status(status: Mapping[str, Any]) -> ApiError:
     message = str(status.get("message") or reason or f"refused with {code}")
     said = status.get("details")
     about = dict(said) if isinstance(said, Mapping) else None
-    kinds = [kind for kind in ApiError.__subclasses__() if kind.code == code]
+    kinds = [kind for kind in ApiError.__subclasses__() if kind.code == code and kind.__module__ == __name__]
     kind = next((each for each in kinds if each.reason == reason), kinds[0] if len(kinds) == 1 else None)
     if kind is Unauthorized:
         return Unauthorized()

@@ -5,6 +5,7 @@ A comment before a fenced block says what is done with it:
     <!-- test: file NAME -->     it is written into the page's folder
     <!-- test: append NAME -->   it is added to that file
     <!-- test: serve -->         it is run until the page ends or serves again, and has to exit with 0 on SIGTERM
+    <!-- test: background -->    the same beside the server: it has to say a line when it is ready
     <!-- test: run -->           it is run by bash, and has to succeed (environment and functions stay for the blocks after it)
     <!-- test: fails -->         the same, and it has to fail
     <!-- test: output -->        the block before said this: `...` is anything, blanks are one blank, more lines may come between
@@ -97,6 +98,7 @@ class Reader:
         self._folder = folder
         self._names = names  # what the page says -> what it is here
         self._server: subprocess.Popen[str] | None = None
+        self._background: list[subprocess.Popen[str]] = []
         self._said = ""
         (folder / "home").mkdir()
         (folder / "examples").symlink_to(ROOT / "examples")
@@ -112,6 +114,8 @@ class Reader:
                 file.write(text)
         elif task == "serve":
             self.serve(text)
+        elif task == "background":
+            self._begin(text)
         elif task in ("run", "fails"):
             self._run(text, fails=task == "fails")
         elif task == "output":
@@ -130,6 +134,25 @@ class Reader:
         assert said.startswith("Skep serves https://"), f"{command} did not start"
         assert self._server.stdout.readline().startswith("export KUBECONFIG=")
         self._names["https://127.0.0.1:7443"] = said.split()[-1]
+
+    def _begin(self, command: str) -> None:
+        """Starts something that goes on until the page ends."""
+        script = f"source '{self._state}'; exec {command}"
+        started = subprocess.Popen(
+            ["bash", "-c", script], cwd=self._folder, env=self._environment(), stdout=subprocess.PIPE, text=True
+        )
+        self._background.append(started)
+        assert started.stdout is not None
+        self._said = started.stdout.readline()
+        assert self._said, f"{command} did not start"
+
+    def end(self) -> None:
+        """Ends everything that the page has started: on SIGTERM it has to exit with 0."""
+        while self._background:
+            with self._background.pop() as process:
+                process.send_signal(signal.SIGTERM)
+            assert process.returncode == 0
+        self.stop()
 
     def stop(self) -> None:
         """Ends the server, if there is one: on SIGTERM it has to exit with 0."""
@@ -192,7 +215,7 @@ def reader(folder: Path, names: dict[str, str]) -> Iterator[Reader]:
     try:
         yield made
     finally:
-        made.stop()
+        made.end()
 
 
 def runs(page: Path) -> bool:

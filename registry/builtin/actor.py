@@ -103,7 +103,7 @@ class ActorStatus(Status):
     """ActorStatus is what an actor is doing, as its server last told."""
 
     state: Annotated[
-        Literal["SettingUp", "Syncing", "Running", "Paused", "Failed", "Stopped"] | None,
+        Literal["SettingUp", "Syncing", "Running", "Paused", "Standby", "Failed", "Stopped"] | None,
         Meta(description="Running: at work. SettingUp, Syncing: about to be. Failed: down, about to be started again."),
     ] = None
     message: Annotated[str, OmitEmpty, Meta(description="Why it is not at work.")] = ""

@@ -77,7 +77,7 @@ def test_the_default_of_every_setting_can_be_given_by_file_variable_and_flag(tmp
     assert settings(tmp_path, flags={setting.name: text} if text else {}) == plain
     value = default if isinstance(default, int | float) else list(default) if text != str(default) else text
     table, _, key = setting.name.rpartition(".")
-    written = str(value) if isinstance(value, int | float) else repr(value)
+    written = str(value).lower() if isinstance(value, int | float) else repr(value)
     toml = f"[{table}]\n{key} = {written}\n" if table else f"{key} = {written}\n"
     tomllib.loads(toml)
     assert settings(tmp_path, toml=toml) == plain
