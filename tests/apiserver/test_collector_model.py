@@ -98,7 +98,8 @@ class Life:
             return
         there["metadata"]["ownerReferences"] = [*before, reference]
         path = path_of(child)
-        if await self.refusable(partial(self.keeper.world.put, path, there)):
+        going = "deletionTimestamp" in there["metadata"]  # then it comes too late
+        if await self.refusable(partial(self.keeper.world.put, path, there)) and not going:
             self.owners[name] = [*self.owners[name], reference]
 
     async def refusable(self, act: Any) -> bool:
