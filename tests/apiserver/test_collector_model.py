@@ -80,7 +80,8 @@ class Life:
         going = "deletionTimestamp" in there[name]["metadata"]
         if policy == "Orphan" and not going:
             for child, document in there.items():
-                if uid in [each["uid"] for each in document["metadata"].get("ownerReferences", [])]:
+                references = document["metadata"].get("ownerReferences", [])
+                if any(each["uid"] == uid and self._is_owner(each, document, there) for each in references):
                     self.spared.setdefault(child, set()).add(uid)
         if await self.refusable(partial(self.keeper.delete, victim, policy)):
             self.deleted.setdefault(name, policy)
@@ -97,7 +98,8 @@ class Life:
             return
         there["metadata"]["ownerReferences"] = [*before, reference]
         path = path_of(child)
-        if await self.refusable(partial(self.keeper.world.put, path, there)):
+        going = "deletionTimestamp" in there["metadata"]  # then it comes too late
+        if await self.refusable(partial(self.keeper.world.put, path, there)) and not going:
             self.owners[name] = [*self.owners[name], reference]
 
     async def refusable(self, act: Any) -> bool:
