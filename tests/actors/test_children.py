@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import BlockingClient, Client, Done, NotTheOwnerError, Outcome, Place
-from actors.children import changes
+from actors.children import changes, exactly
 from actors.client import Preconditions
 from actors.door import Page, Query, TypedClient
 from actors.runner import Environment, Runner
@@ -376,6 +376,21 @@ async def test_a_child_that_the_watch_shows_late_is_taken_away_late(stage: Stage
         assert parts(stage.world) == []
 
 
+async def test_a_cleanup_takes_away_also_the_children_that_the_watch_has_not_shown(
+    stage: Stage, client: Client, owner: Job
+) -> None:
+    """After it there is no run that could be woken by them; before it, there is."""
+    await client.own(owner, part("p"))
+    before = len(stage.world.written)
+    await exactly(client, owner, [], [Part], kin=lambda model, uid: ())
+    assert len(stage.world.written) == before, "the watch will show it"
+    stage.world.change("a", metadata={"finalizers": ["skep.dev/test"], "deletionTimestamp": "2026-01-01T00:00:00Z"})
+    deleting = await client.get(Job, "a", "shop")
+    assert deleting is not None
+    await exactly(client, deleting, [], [Part], kin=lambda model, uid: ())
+    assert parts(stage.world) == []
+
+
 def _another(stage: Stage, name: str) -> Document:
     metadata = stage.world.job("a")["metadata"]
     owner = {"apiVersion": "t.example/v1", "kind": "Job", "name": "a", "uid": metadata["uid"], "controller": True}
@@ -491,7 +506,7 @@ async def _life_with_a_crash(nth: int, *, after: bool) -> bool:
     return door is world
 
 
-@pytest.mark.parametrize("seed", range(60))
+@pytest.mark.parametrize("seed", [*range(60), 285])
 async def test_whatever_happens_in_whatever_order_it_ends_as_it_is_wanted(seed: int) -> None:
     """Refused writes, watches that end, are late or stutter, people who meddle: then all is calm, and everything is right."""
     stage, chance = Stage(), Random(seed)
