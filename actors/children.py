@@ -198,8 +198,12 @@ def _goes_with_children(owner: Object) -> bool:
 
 
 async def _places(client: Client, owner: Object, model: type[Object], kin: Kin | None) -> Collection[Place]:
-    """Where children may be. Those that are known may have changed since, so that `_remove` looks again."""
-    known = kin(model, owner.metadata.uid) if kin is not None else None
+    """Where children may be. Those that are known may have changed since, so that `_remove` looks again.
+
+    What is not known yet wakes the actor when it is: then it is taken away. An owner that goes is not woken any more, so that its
+    children are asked for.
+    """
+    known = kin(model, owner.metadata.uid) if kin is not None and owner.metadata.deletion_timestamp is None else None
     if known is not None:
         return known
     listed = await client.list(model, owner.metadata.namespace or None)

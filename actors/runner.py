@@ -336,7 +336,8 @@ class Runner:
 
         deleting = Wake.DELETED if document["metadata"].get("deletionTimestamp") else Wake.NONE
         attempt, generation = self._queue.failures.get(taken.key, 0) + 1, document["metadata"].get("generation")
-        return Run(taken.key, taken.wake | deleting, attempt, tell, generation, self._clock.time(), self._environment.epoch)
+        now, epoch = self._clock.time(), self._environment.epoch
+        return Run(taken.key, taken.wake | deleting, attempt, tell, generation=generation, time=now, epoch=epoch)
 
     def _failed(self, place: Place, document: Document | None, error: Exception) -> Ended:
         shown = presentable(f"{type(error).__name__}: {error}")

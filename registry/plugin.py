@@ -150,7 +150,8 @@ class Plugin:
 
     def actor(self, model: type, *, name: str | None = None, **options: Any) -> Callable[[F], F]:
         """The decorated function or class reconciles objects of this kind and owns their status. `name` defaults to
-        `<plugin>-<function>`; its identity is `system:actor:<name>`. The options are those of `actors.actor.Actor`."""
+        `<plugin>-<function>`; its identity is `system:actor:<name>`. The options are those of
+        `registry.declarations.ActorDeclaration`."""
 
         if not inspect.isclass(model):
             raise DeclarationError(source_of(model), "an actor is declared for a kind: @plugin.actor(Kind)")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from random import Random
 from typing import Any
 
 import anyio
@@ -10,11 +11,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors import BlockingClient, Client, Done, NotTheOwnerError, Outcome, Place
-from actors.children import changes
+from actors.children import changes, exactly
 from actors.client import Preconditions
 from actors.door import Page, Query, TypedClient
 from actors.runner import Environment, Runner
-from registry.errors import ConflictError
+from registry.errors import ConflictError, ServiceUnavailable
 from registry.nodes import Document
 from registry.patches import merge_patch
 from registry.resource import Metadata, OwnerReference, Resource, Spec, Status, Struct, replace
@@ -375,6 +376,21 @@ async def test_a_child_that_the_watch_shows_late_is_taken_away_late(stage: Stage
         assert parts(stage.world) == []
 
 
+async def test_a_cleanup_takes_away_also_the_children_that_the_watch_has_not_shown(
+    stage: Stage, client: Client, owner: Job
+) -> None:
+    """After it there is no run that could be woken by them; before it, there is."""
+    await client.own(owner, part("p"))
+    before = len(stage.world.written)
+    await exactly(client, owner, [], [Part], kin=lambda model, uid: ())
+    assert len(stage.world.written) == before, "the watch will show it"
+    stage.world.change("a", metadata={"finalizers": ["skep.dev/test"], "deletionTimestamp": "2026-01-01T00:00:00Z"})
+    deleting = await client.get(Job, "a", "shop")
+    assert deleting is not None
+    await exactly(client, deleting, [], [Part], kin=lambda model, uid: ())
+    assert parts(stage.world) == []
+
+
 def _another(stage: Stage, name: str) -> Document:
     metadata = stage.world.job("a")["metadata"]
     owner = {"apiVersion": "t.example/v1", "kind": "Job", "name": "a", "uid": metadata["uid"], "controller": True}
@@ -488,6 +504,55 @@ async def _life_with_a_crash(nth: int, *, after: bool) -> bool:
     assert sorted(made) == ["a-0", "a-1", "a-2", "a-3"], f"write {nth}"
     assert not world.objects
     return door is world
+
+
+@pytest.mark.parametrize("seed", [*range(60), 285])
+async def test_whatever_happens_in_whatever_order_it_ends_as_it_is_wanted(seed: int) -> None:
+    """Refused writes, watches that end, are late or stutter, people who meddle: then all is calm, and everything is right."""
+    stage, chance = Stage(), Random(seed)
+    world, outside = stage.world, Outside(stage.world)
+    world.stutters = chance.random() < 0.3
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_runner(stage, outside, world).run)
+        for _ in range(30):
+            _something(world, chance)
+            await stage.clock.advance(chance.choice([0, 0, 0.5, 5]))
+        world.faults.clear()
+        world.hear()
+        await stage.clock.advance(2000)
+        there = world.objects.get((Job, Place("shop", "a")))
+        assert not (there or {"metadata": {}})["metadata"].get("deletionTimestamp"), "what was deleted is gone"
+        assert parts(world) == [f"a-{number}" for number in range(there["spec"]["size"] if there else 0)]
+        assert {document["spec"]["job"] for (model, _), document in world.objects.items() if model is Part} <= {""}
+        assert outside.there == ({there["metadata"]["uid"]} if there else set())
+        tasks.cancel_scope.cancel()
+
+
+def _something(world: World, chance: Random) -> None:
+    """One thing that may happen."""
+    here = Place("shop", "a")
+    there = world.objects.get((Job, here))
+    deleting = there is not None and there["metadata"].get("deletionTimestamp")
+    some = chance.choice(parts(world) or [""])
+    match chance.randrange(8):
+        case 0 if there is not None and not deleting:
+            world.ask_to_delete(Job, here)
+        case 1 if some:
+            world.remove(Part, Place("shop", some))
+        case 2 if some:
+            world.put(Part, merge_patch(world.objects[Part, Place("shop", some)], {"spec": {"job": "meddled"}}))
+        case 3:
+            world.faults.append(chance.choice([ConflictError("no"), ServiceUnavailable("no"), RuntimeError("no")]))
+        case 4:
+            world.cut()
+        case 5:
+            world.deaf = not world.deaf
+            if not world.deaf:
+                world.hear()
+        case _ if there is None:
+            world.put(Job, to_document(job("a", size=chance.randrange(4))))
+        case _ if not deleting:
+            world.change("a", spec={"size": chance.randrange(4)})
 
 
 def _runner(stage: Stage, outside: Outside, door: Any) -> Runner:

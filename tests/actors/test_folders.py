@@ -58,7 +58,9 @@ def no_client() -> BlockingClient:
 
 
 def run() -> Run:
-    return Run(Place("shop", "f"), Wake.DESIRED, 1, lambda reason, message, *, warning=False: None, 1, 1_700_000_000.0)
+    return Run(
+        Place("shop", "f"), Wake.DESIRED, 1, lambda reason, message, *, warning=False: None, generation=1, time=1_700_000_000.0
+    )
 
 
 def folder(*contains: str, name: str = "f", namespace: str = "shop", **spec: Any) -> Folder:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import anyio
@@ -9,8 +11,9 @@ import pytest
 
 from actors import NotTheOwnerError
 from actors.clock import SystemClock
-from actors.door import TypedClient
+from actors.door import Door, TypedClient
 from actors.finalizing import Finalizing, Step
+from admission.identity import Identity
 from admission.review import Review
 from apiserver.client import ManagerDoor
 from registry.builtin.configmap import ConfigMap
@@ -25,13 +28,15 @@ pytestmark = pytest.mark.anyio
 A = Place("shop", "a")
 
 
-def client_of(world: World) -> TypedClient:
-    return TypedClient(ManagerDoor(world.manager, OWNER), SystemClock())
+@pytest.fixture
+def doors(world: World) -> Callable[[Identity], Door]:
+    """The way to the API for an identity."""
+    return partial(ManagerDoor, world.manager)
 
 
 @pytest.fixture
-def client(world: World) -> TypedClient:
-    return client_of(world)
+def client(doors: Callable[[Identity], Door]) -> TypedClient:
+    return TypedClient(doors(OWNER), SystemClock())
 
 
 @pytest.fixture
@@ -60,16 +65,18 @@ async def test_what_a_handler_adds_causes_no_second_write() -> None:
         return replace(review.new, spec=spec, metadata=replace(review.new.metadata, annotations={"by": "handler"}))
 
     async with opened(trinkets(mutators=[fill])) as world:
-        client = client_of(world)
+        client = TypedClient(ManagerDoor(world.manager, OWNER), SystemClock())
         owner = await client.create(Orphan(metadata=Metadata(name="o", namespace="shop"), spec=LabelSpec()))
         first = await client.own(owner, child(size=3, steps=["x"]))
         assert first.spec.note == "filled in"
         assert await client.own(owner, child(size=3, steps=["x"])) == first
 
 
-async def test_many_writers_of_one_child_lose_nothing_of_each_other(client: TypedClient, owner: Orphan, world: World) -> None:
+async def test_many_writers_of_one_child_lose_nothing_of_each_other(
+    client: TypedClient, owner: Orphan, doors: Callable[[Identity], Door]
+) -> None:
     await client.own(owner, child())
-    others = TypedClient(ManagerDoor(world.manager, ADMIN), SystemClock())
+    others = TypedClient(doors(ADMIN), SystemClock())
 
     async def label(number: int) -> None:
         await others.patch(Trinket, "c", "shop", {"metadata": {"labels": {f"n{number}": "x"}}})
@@ -100,12 +107,12 @@ async def test_somebody_elses_object_is_refused_and_stays(client: TypedClient, o
 
 
 @pytest.fixture
-def door(world: World) -> ManagerDoor:
-    return ManagerDoor(world.manager, OWNER)
+def door(doors: Callable[[Identity], Door]) -> Door:
+    return doors(OWNER)
 
 
 @pytest.fixture
-def finalizing(door: ManagerDoor) -> Finalizing:
+def finalizing(door: Door) -> Finalizing:
     return Finalizing(Trinket, "skep.dev/polish", cleans=True, door=door)
 
 
@@ -113,9 +120,7 @@ def finalizers(document: Document | None) -> list[str]:
     return (document or {}).get("metadata", {}).get("finalizers", [])
 
 
-async def test_the_finalizer_comes_and_goes_beside_those_of_others(
-    door: ManagerDoor, finalizing: Finalizing, client: TypedClient
-) -> None:
+async def test_the_finalizer_comes_and_goes_beside_those_of_others(door: Door, finalizing: Finalizing, client: TypedClient) -> None:
     first = await door.create(Trinket, "shop", {"metadata": {"name": "a", "finalizers": ["x.example/y"]}, "spec": {}})
     assert finalizing.step(first) is Step.HOLD
     stale = first
@@ -133,7 +138,7 @@ async def test_the_finalizer_comes_and_goes_beside_those_of_others(
     assert finalizing.step(remains) is Step.LEAVE
 
 
-async def test_the_last_finalizer_takes_the_object_with_it(door: ManagerDoor, finalizing: Finalizing, client: TypedClient) -> None:
+async def test_the_last_finalizer_takes_the_object_with_it(door: Door, finalizing: Finalizing, client: TypedClient) -> None:
     held = await finalizing.hold(A, await door.create(Trinket, "shop", {"metadata": {"name": "a"}, "spec": {}}))
     await client.delete(Trinket, "a", "shop")
     assert await finalizing.release(A, held) is None
@@ -142,7 +147,7 @@ async def test_the_last_finalizer_takes_the_object_with_it(door: ManagerDoor, fi
 
 
 async def test_nothing_is_begun_for_what_is_deleted_or_is_another_object(
-    door: ManagerDoor, finalizing: Finalizing, client: TypedClient
+    door: Door, finalizing: Finalizing, client: TypedClient
 ) -> None:
     old = await door.create(Trinket, "shop", {"metadata": {"name": "a", "finalizers": ["x.example/y"]}, "spec": {}})
     await client.delete(Trinket, "a", "shop")
