@@ -13,7 +13,7 @@ What it promises:
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
@@ -257,8 +257,9 @@ class RemoteDoor:
     ) -> AsyncGenerator[Sequence[tuple[Op, Document]], None]:
         """Every change after a revision, in order, in batches. Raises ExpiredError."""
         found = model_of(self._registry, model)
-        async for batch in self._watcher(self._api, found, namespace, query, after):
-            yield batch
+        async with aclosing(self._watcher(self._api, found, namespace, query, after)) as batches:
+            async for batch in batches:
+                yield batch
 
     def _path(self, found: Model, place: Place, subresource: str = "") -> str:
         """Raises NotFound for what cannot be the name of an object, and would address something else."""

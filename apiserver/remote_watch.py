@@ -54,18 +54,19 @@ class Streams:
     async def watch(
         self, api: Api, found: Model, namespace: str | None, query: Query, after: int
     ) -> AsyncGenerator[Sequence[tuple[Op, Document]], None]:
-        """Every change after a revision, in order, in batches; an empty batch says that nothing happened up to a bookmark.
+        """Every change after a revision, in order, in batches.
 
         Ends when a stream ends sooner than it was asked to. Raises ExpiredError, and Timeout for a dead connection.
         """
-        async for batch, _ in self.followed(api, found, namespace, query, after):
-            if batch:
-                yield batch
+        async with aclosing(self.followed(api, found, namespace, query, after)) as batches:
+            async for batch, _ in batches:
+                if batch:
+                    yield batch
 
     async def followed(
         self, api: Api, found: Model, namespace: str | None, query: Query, after: int
     ) -> AsyncGenerator[tuple[Sequence[tuple[Op, Document]], int], None]:
-        """The same with the revision up to which each batch vouches."""
+        """The same with the revision up to which each batch vouches; an empty one is a bookmark."""
         while True:
             began = anyio.current_time()
             async with aclosing(self._one(api, found, namespace, query, after)) as batches:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import atexit
 import random
+import shutil
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -51,6 +53,7 @@ class _Access:
 def certificate() -> tls.Certificate:
     """One certificate for all: making it takes a while."""
     folder = Path(mkdtemp(prefix="skep-tls-"))
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
     return tls.certificate(folder, Tls(), host="127.0.0.1", hostname="localhost", now=datetime.now(UTC))
 
 

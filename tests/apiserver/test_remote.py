@@ -181,6 +181,15 @@ async def test_a_quiet_watch_goes_on_from_its_bookmarks_and_is_not_expired_by_wh
         await anext(RemoteSource(api, world.registry, Streams(1)).watch(Trinket, after))
 
 
+async def test_a_watch_that_is_left_closes_its_stream(world: World, server: Served, api: Api) -> None:
+    await world.make(TRINKETS, "a", spec={})
+    async with aclosing(door(api, world.registry).watch(Trinket, None, Query(), 1)) as batches:
+        await anext(batches)
+        assert server.app.watchers == 1
+    while server.app.watchers:
+        await anyio.sleep(0.01)
+
+
 # Calls
 
 
