@@ -4,9 +4,9 @@ What it promises:
 
 * **Named.** A blockage longer than `limit` is one line of the log while it lasts, with the actor and key whose run blocks (if it
   is one) and the innermost calls of the loop's thread, and one line when it ends, with how long it took.
-* **Seen from outside.** A thread of its own asks the loop to turn, about four times a second, and waits for the answer. Nothing is
-  done per callback, request or run; a server with nothing to do has nothing else to wake it.
-* **No false alarm when everything stood still.** If the thread did not get to run either (the process was suspended, or an
+* **Cheap.** The loop beats about four times a second, which is a timer and no I/O; a thread looks once in `limit` whether it did.
+  Nothing is done per callback, request or run.
+* **No false blame when everything stood still.** If the thread did not get to run either (the process was suspended, or an
   extension held the interpreter), that is what it says.
 """
 
@@ -24,7 +24,7 @@ from typing import Any, NamedTuple, Protocol, Self
 CALLS = 12
 """Innermost calls that are shown."""
 LONGEST_PAUSE = 0.25
-"""Seconds between two questions, at most."""
+"""Seconds between two beats, at most."""
 LATE = 0.5
 """A thread that is woken this part of the limit too late did not get to run."""
 
@@ -50,64 +50,73 @@ class Watchdog:
         self.blockages = Blockages()
         self._log = log
         self._limit = limit
+        self._pause = min(LONGEST_PAUSE, limit / 4)
         self._now = now
-        self._closed = threading.Event()
-        self._thread = threading.Thread(target=self._watch, name="skep-watchdog", daemon=True)
+        self._beat = 0.0  # when the loop beat last
+        self._gap = 0.0  # how late the latest of its beats was, since somebody looked; written by the loop, cleared by the thread
+        self._timer: asyncio.TimerHandle | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._watched = 0  # the loop's thread
-        self._turned = threading.Event()  # the answer to the last question
+        self._closed = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="skep-watchdog", daemon=True)
 
     def __enter__(self) -> Self:
         self._loop = asyncio.get_running_loop()
         self._watched = threading.get_ident()
+        self._beat = self._now()
+        self._timer = self._loop.call_later(self._pause, self._beats, self._loop)
         self._thread.start()
         return self
 
     def __exit__(self, *exc: object) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
         self._closed.set()
-        self._turned.set()  # the loop does not turn while it waits here
         self._thread.join()
 
-    def _watch(self) -> None:
-        pause = min(LONGEST_PAUSE, self._limit / 4)
-        while True:
-            began = self._now()
-            if self._closed.wait(pause):
-                return
-            if (late := self._now() - began - pause) > self._limit:
-                self._over(late, suspended=True)
-            turned = self._turned = threading.Event()
-            asked = self._now()
-            if self._closed.is_set() or not self._ask(turned.set):
-                return
-            if not turned.wait(self._limit):
-                self._blocked(turned, asked)
+    def _beats(self, loop: asyncio.AbstractEventLoop) -> None:
+        """The loop turns."""
+        now = self._now()
+        self._gap = max(self._gap, now - self._beat - self._pause)
+        self._beat = now
+        self._timer = loop.call_later(self._pause, self._beats, loop)
 
-    def _ask(self, answer: Callable[[], None]) -> bool:
-        """Has the loop call `answer` with its next turn; False if there is no loop any more."""
-        if self._loop is None:
-            return False
-        try:
-            self._loop.call_soon_threadsafe(answer)
-        except RuntimeError:  # it was closed
-            return False
+    def _watch(self) -> None:
+        """Sleeps until the next beat would be too late, and looks. The thread of the watchdog."""
+        while True:
+            beat, began = self._beat, self._now()
+            due = max(began, beat + self._pause + self._limit)
+            if self._closed.wait(due - began):
+                return
+            late = self._now() - due
+            if late > self._limit * LATE:
+                if self._closed.wait(self._pause):  # the loop is to get to run as well
+                    return
+                self._over("the process stood still", max(late, self._gap))
+            elif self._beat == beat:
+                if not self._blocked(beat):
+                    return
+            else:
+                self._over("the event loop was blocked", self._gap)
+
+    def _blocked(self, beat: float) -> bool:
+        """Tells of a blockage, and of its end; False if the watchdog was closed meanwhile."""
+        overdue = self._now() - beat - self._pause
+        self._log.warning("the event loop is blocked", seconds=round(overdue, 3), **self._culprit())
+        while self._beat == beat:
+            if self._closed.wait(self._pause):
+                return False
+        self._over("the event loop turns again", self._gap)
         return True
 
-    def _blocked(self, turned: threading.Event, asked: float) -> None:
-        suspended = self._now() - asked > self._limit * (1 + LATE)
-        if not (suspended and turned.wait(self._limit / 4)):
-            self._log.warning("the event loop is blocked", seconds=round(self._now() - asked, 3), **self._culprit())
-        turned.wait()
-        self._over(self._now() - asked, suspended=suspended)
-
-    def _over(self, seconds: float, *, suspended: bool) -> None:
+    def _over(self, event: str, seconds: float) -> None:
+        """Counts and tells, if it was long enough to be told."""
+        self._gap = 0.0
+        if seconds <= self._limit:
+            return
         before = self.blockages
         self.blockages = Blockages(before.times + 1, before.seconds + seconds, max(before.longest, seconds))
-        if suspended:
-            because = "the process was suspended, or an extension module held the interpreter"
-            self._log.warning("the process stood still", seconds=round(seconds, 3), because=because)
-        else:
-            self._log.warning("the event loop turns again", seconds=round(seconds, 3))
+        self._log.warning(event, seconds=round(seconds, 3))
 
     def _culprit(self) -> dict[str, Any]:
         """Which task the loop is in, and where."""
