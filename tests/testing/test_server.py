@@ -269,6 +269,24 @@ async def test_a_storm_of_changes_is_no_endless_loop() -> None:
         assert seen.status == StallStatus(turns=999)
 
 
+async def test_a_storm_of_changes_of_one_object_does_not_starve_the_others() -> None:
+    async def note(one: Stall, client: Client) -> Outcome:
+        return Done(StallStatus(turns=one.spec.crates))
+
+    async with serving(market(note)) as server:
+        await server.client.create(stall("busy"))
+        for number in range(200):
+            await server.client.patch(Stall, "busy", "default", {"spec": {"crates": number}})
+            if number % 20 == 10:
+                await server.client.create(stall(f"calm-{number}"))
+        await server.settled()
+        order = [ran.place.name for ran in server.ran()]
+        assert 1 < order.count("busy") <= 201, "many changes may come to one run"
+        for number in range(10, 200, 20):
+            waited = order.index(f"calm-{number}") - sum(name.startswith("calm") for name in order[: order.index(f"calm-{number}")])
+            assert waited <= number + 3, "it had its turn while the other one went on"
+
+
 async def test_thousands_of_objects_are_no_endless_loop_either() -> None:
     async def note(one: Stall, client: Client) -> None: ...
 
