@@ -9,6 +9,7 @@ from typing import Any
 from msgspec.structs import fields, replace
 
 from actors.actor import Actor
+from actors.insight import Failing
 from admission.review import Review
 from apiserver.supervision import WELL, View
 from registry.builtin.actor import (
@@ -65,16 +66,11 @@ def status_document(view: View, epoch: float) -> Document:
     def wall(moment: float) -> str:
         return format_time(epoch + moment)
 
+    def told(each: Failing) -> FailingKey:
+        retry = None if each.retry is None else wall(each.retry)
+        return FailingKey(key=str(each.place), error=each.error, failures=each.failures, next_retry=retry)
+
     running = sorted(snapshot.running.items(), key=lambda item: item[1])[:KEPT]
-    failing = [
-        FailingKey(
-            key=str(each.place),
-            error=each.error,
-            failures=each.failures,
-            next_retry=None if each.retry is None else wall(each.retry),
-        )
-        for each in reversed(snapshot.failing[-KEPT:])
-    ]
     status = ActorStatus(
         state=view.state,
         message=view.message,
@@ -85,7 +81,7 @@ def status_document(view: View, epoch: float) -> Document:
         running_count=len(snapshot.running),
         running=tuple(RunningKey(key=str(place), since=wall(since)) for place, since in running),
         failing_count=len(snapshot.failing),
-        failing=tuple(failing),
+        failing=tuple(told(each) for each in reversed(snapshot.failing[-KEPT:])),
         last=tuple(
             PastRun(key=str(past.place), result=past.result, ended=wall(past.at), seconds=round(past.seconds, 6))
             for past in snapshot.last[:KEPT]

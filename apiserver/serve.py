@@ -175,14 +175,18 @@ class Server:
 
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
+        self.app = self._app(registry, logs.access, chance)
+
+    def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
+        settings = self._settings
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
-        self.app = App(
+        return App(
             self.manager,
-            store,
+            self._store,
             Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info(), self._metrics().scrape),
-            TokenTable([(place.token, ADMIN)]),
-            access=logs.access,
-            log=logs.logger,
+            TokenTable([(self._place.token, ADMIN)]),
+            access=access,
+            log=self._log,
             now=time.time,
             chance=chance,
             body_limit=settings.limits.body_bytes,

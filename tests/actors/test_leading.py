@@ -13,6 +13,7 @@ import pytest
 from actors.actor import Again, Done, Run, from_declaration
 from actors.client import Client
 from actors.door import TypedClient
+from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Elector, Epoch, Terms
 from actors.recorder import EventRecorder
@@ -34,6 +35,8 @@ def process(stage: Stage, name: str, reconcile: Any, cut: Cut | None = None) -> 
     actor = from_declaration(ActorDeclaration(name="test", model=Job, reconcile=reconcile, source="plugin.py:7"))
     elector = Elector(TypedClient(cut or stage.world, stage.clock), NAME, name, Terms(), stage.clock, Random(1), stage.log)
 
+    insight = Insight()
+
     def make(epoch: Epoch) -> Runner:
         environment = Environment(
             source=stage.world.source(),
@@ -45,9 +48,9 @@ def process(stage: Stage, name: str, reconcile: Any, cut: Cut | None = None) -> 
             leads=elector.leading,
             epoch=epoch.number,
         )
-        return Runner(actor, environment)
+        return Runner(actor, environment, insight)
 
-    return Leading(actor, elector, make)
+    return Leading(actor, elector, make, insight)
 
 
 @asynccontextmanager

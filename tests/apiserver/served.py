@@ -66,6 +66,7 @@ async def served(world: World, folder: Path, timing: Timing = PLAIN) -> AsyncIte
         OpenAPIDocuments(world.registry),
         Health({"readyz": {"ping": ping}}, lambda *_: None),
         version_info(),
+        lambda accept: (b"", "text/plain"),
     )
     app = App(
         world.manager,
