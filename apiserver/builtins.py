@@ -37,6 +37,7 @@ class Builtins:
         self, manager: Manager, store: SqlStore, surroundings: Callable[[str], Surroundings], *, event_seconds: float
     ) -> None:
         self._around = around = surroundings("census")
+        self._store = store
         facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
         self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
         self.collector = Collector(self.census, ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
@@ -52,7 +53,7 @@ class Builtins:
 
     def changed(self, old: Facts | None, new: Facts | None) -> None:
         """The last object of a namespace is gone: its controller may be waiting for that."""
-        if old is not None and new is None and old.ref.namespace and not self.census.population(old.ref.namespace):
+        if old is not None and new is None and old.ref.namespace and not self._store.populated(old.ref.namespace):
             self.namespaces.wake(Place("", old.ref.namespace))
 
     async def run(self) -> None:

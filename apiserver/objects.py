@@ -89,20 +89,26 @@ class FactsOf:
         return kind.ttl.expires(document_of(record)) if kind.ttl is not None else None
 
 
+_MARKS = (b'"ownerReferences":', b'"finalizers":', b'"deletionTimestamp":', msgspec.json.encode(TTL_ANNOTATION) + b":")
+"""What is in the bytes of an object that has owners, finalizers, a deletion or an end; it may be in those of others."""
+
+
 class StoreObjects:
-    """Implements `actors.builtin.objects.Everything`."""
+    """Implements `actors.builtin.objects.Everything`. Nearly all objects are plain, and cost nothing but a look at their bytes."""
 
     def __init__(self, registry: Registry, store: SqlStore, facts_of: FactsOf) -> None:
         self._kinds = registry.kinds
         self._from_status = {kind.resource for kind in registry.kinds if kind.ttl is not None}  # a status may change their facts
+        self._expiring = self._from_status | {"events"}
         self._store = store
         self._facts_of = facts_of
 
     async def list(self) -> Listing:
-        """All objects of all kinds."""
+        """All objects that are not plain."""
         revision = self._store.revision
         snapshots = [self._store.list(kind.resource).records for kind in self._kinds]
-        return Listing(revision, (self._facts_of(record) for records in snapshots for record in records))
+        told = (record for records in snapshots for record in records if not self._plain(record))
+        return Listing(revision, (self._facts_of(record) for record in told))
 
     async def watch(self, after: int) -> AsyncGenerator[Sequence[Change], None]:
         """Every change after a revision that is more than one of the status. Raises ExpiredError."""
@@ -119,10 +125,19 @@ class StoreObjects:
             return
 
     def _tells(self, change: StoreChange) -> bool:
-        previous = change.previous
-        if change.op is not Op.MODIFIED or previous is None or change.record.key.resource in self._from_status:
+        record, previous = change.record, change.previous
+        if change.op is Op.DELETED:
             return True
-        return change.record.desired != previous.desired
+        if self._plain(record):
+            return previous is not None and not self._plain(previous)
+        if previous is None or record.key.resource in self._from_status:
+            return True
+        return record.desired != previous.desired
+
+    def _plain(self, record: Record) -> bool:
+        """Whether there is nothing to be known of the object but that it is there."""
+        desired = record.desired
+        return record.key.resource not in self._expiring and not any(mark in desired for mark in _MARKS)
 
     def _change(self, change: StoreChange) -> Change:
         return Change(change.revision, change.op is Op.DELETED, self._facts_of(change.record))

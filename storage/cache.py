@@ -107,6 +107,10 @@ class Cache:
             found.buckets[name].add_to(records)
         return records
 
+    def populated(self, namespace: str) -> bool:
+        """Whether there is any object in a namespace."""
+        return any(namespace in resource.buckets for resource in self._resources.values())
+
     def put(self, record: Record) -> None:
         """Adds an object, or replaces the one with its key."""
         key = record.key

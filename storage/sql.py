@@ -120,6 +120,10 @@ class SqlStore:
         """The newest state of a resource."""
         return Snapshot(self._feed.revision, self._feed.cache.list(resource, namespace))
 
+    def populated(self, namespace: str) -> bool:
+        """Whether there is any object in a namespace."""
+        return self._feed.cache.populated(namespace)
+
     def watch(self, resource: str, after: int) -> Cursor:
         """A cursor at revision `after`. Raises Expired, Closed."""
         if self._feed.ended:

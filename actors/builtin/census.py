@@ -1,4 +1,4 @@
-"""Knows all objects: the newest facts of each, by uid, kept from a list and a watch.
+"""Knows objects of all kinds: the newest facts of each that its source tells of, by uid, kept from a list and a watch.
 
 What it promises: listeners are told every difference between what was and what is, once, also after a gap in the watch. Whenever a
 listener is called, or anybody else runs, the census is the state of one revision: the one that was applied last, and nothing later.
@@ -6,7 +6,6 @@ listener is called, or anybody else runs, the census is the state of one revisio
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 from contextlib import aclosing
 from typing import Protocol
@@ -41,7 +40,6 @@ class Census:
         self._around = around
         self._listeners: Sequence[Listener] = ()
         self._facts: dict[str, Facts] = {}  # by uid
-        self._counts: Counter[str] = Counter()  # objects in each namespace; none is 0
         self.revision = 0  # everything up to here has been seen
         self.synced = False  # there was a list
 
@@ -50,12 +48,8 @@ class Census:
         self._listeners = (*self._listeners, *listeners)
 
     def get(self, uid: str) -> Facts | None:
-        """What is known of an object; None if there is none of that uid."""
+        """What is known of an object; None if there is none of that uid, or nothing to be known of it but that it is there."""
         return self._facts.get(uid)
-
-    def population(self, namespace: str) -> int:
-        """How many objects are in a namespace."""
-        return self._counts[namespace]
 
     async def run(self) -> None:
         """Follows the source, for ever and without a gap."""
@@ -88,7 +82,6 @@ class Census:
             if len(found) % _BREATH == 0:
                 await anyio.lowlevel.checkpoint()
         before, self._facts, self.revision = self._facts, found, listing.revision
-        self._counts = Counter(facts.ref.namespace for facts in found.values() if facts.ref.namespace)
         self.synced = True
         for uid, old in before.items():
             if uid not in found:
@@ -105,22 +98,13 @@ class Census:
             self.revision = change.revision
             uid = change.facts.uid
             old = self._facts.get(uid)
-            seen.setdefault(uid, old)
+            seen.setdefault(uid, old or (change.facts if change.gone else None))
             if change.gone:
                 self._facts.pop(uid, None)
-                self._count(change.facts, -(old is not None))
             else:
                 self._facts[uid] = change.facts
-                self._count(change.facts, old is None)
         for uid, old in seen.items():
             self._tell(old, self._facts.get(uid))
-
-    def _count(self, facts: Facts, more: int) -> None:
-        namespace = facts.ref.namespace
-        if namespace and more:
-            self._counts[namespace] += more
-            if self._counts[namespace] <= 0:
-                del self._counts[namespace]
 
     def _tell(self, old: Facts | None, new: Facts | None) -> None:
         if (old is None and new is None) or (old is not None and new is not None and old.same(new)):

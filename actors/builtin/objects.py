@@ -95,11 +95,11 @@ class Everything(Protocol):
     """Where the built-in actors see objects of all kinds."""
 
     async def list(self) -> Listing:
-        """All objects of all kinds."""
+        """All objects of all kinds. Those that are plain may be left out: without owners, finalizers, deletion and end."""
         ...
 
     def watch(self, after: int) -> AsyncGenerator[Sequence[Change], None]:
-        """Every change after a revision that is more than one of the status, in batches.
+        """Every change after a revision that is more than one of the status, in batches; also every deletion of a plain object.
 
         Of all kinds together, in the order of commits: who has seen a batch has seen everything before its last change. Raises
         ExpiredError when history does not reach back that far: list again. Ends with the server.

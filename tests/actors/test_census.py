@@ -153,7 +153,6 @@ async def test_what_is_delivered_twice_counts_once() -> None:
         stage.source.remove("a")
         await settled()
         assert stage.told.since() == [("a", False, True), ("a", True, False)]
-        assert stage.census.population("shop") == 0
 
 
 @pytest.mark.parametrize("error", [None, RuntimeError("away")])
@@ -184,7 +183,6 @@ async def test_after_a_gap_everything_that_is_different_is_told() -> None:
         stage.source.cut(ExpiredError("too old"))
         await stage.clock.advance(60.0)
         assert stage.told.since() == [("a", True, False), ("b", True, True), ("d", False, True)]
-        assert stage.census.population("shop") == 3
 
 
 async def test_a_source_that_cannot_be_listed_is_asked_again() -> None:
@@ -199,17 +197,15 @@ async def test_a_source_that_cannot_be_listed_is_asked_again() -> None:
         assert [line["because"] for line in stage.log.of("watching again")] == ["RuntimeError: away"] * 2
 
 
-async def test_it_knows_how_many_objects_a_namespace_has() -> None:
+async def test_the_end_of_an_object_that_was_not_told_of_is_told() -> None:
     stage = Stage()
-    for name in ("a", "b"):
-        stage.source.put(name)
-    stage.source.put("space", namespace="")
     async with stage.running():
-        stage.source.put("c", namespace="other")
-        stage.source.remove("a")
-        stage.source.put("b", deleting=True)
+        stage.source.deaf = True
+        stage.source.put("plain")
+        stage.source.deaf = False
+        stage.source.remove("plain")
         await settled()
-        assert [stage.census.population(name) for name in ("shop", "other", "none", "")] == [1, 1, 0, 0]
+        assert stage.told.since() == [("plain", True, False)]
 
 
 async def test_others_run_while_a_long_list_is_read() -> None:

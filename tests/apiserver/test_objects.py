@@ -46,6 +46,10 @@ async def changes(world: World, after: int, count: int) -> list[Change]:
     return found
 
 
+OWNED: dict[str, Any] = {"ownerReferences": [{"apiVersion": "v1", "kind": "ConfigMap", "name": "none", "uid": "none"}]}
+"""Metadata of an object that is not plain."""
+
+
 async def test_facts_are_what_the_metadata_say(world: World) -> None:
     parent = await world.make(GADGETS, "g")
     reference = owner(parent, controller=True, blockOwnerDeletion=True)
@@ -66,23 +70,34 @@ async def test_facts_are_what_the_metadata_say(world: World) -> None:
 
 
 async def test_the_list_and_what_is_watched_after_it_are_all_there_is_in_the_order_of_commits(world: World) -> None:
-    await world.make(WIDGETS, "before", spec={"size": 1})
+    await world.make(WIDGETS, "before", metadata=OWNED, spec={"size": 1})
     listing = await source(world).list()
-    assert sorted(facts.ref for facts in listing.objects) == [
-        Ref("namespaces", "", "default"),
-        Ref("namespaces", "", "shop"),
-        Ref(W, "shop", "before"),
-    ]
+    assert [facts.ref for facts in listing.objects if facts.ref.resource != "namespaces"] == [Ref(W, "shop", "before")]
     for number in range(20):
-        await world.make(WIDGETS if number % 2 else CONFIGMAPS, f"o{number}", **({"spec": {"size": 1}} if number % 2 else {}))
+        spec = {"spec": {"size": 1}} if number % 2 else {}
+        await world.make(WIDGETS if number % 2 else CONFIGMAPS, f"o{number}", metadata=OWNED, **spec)
     await world.do("delete", f"{WIDGETS}/o1")
     seen = await changes(world, listing.revision, 21)
     assert [change.revision for change in seen] == list(range(listing.revision + 1, world.store.revision + 1))
     assert [change.gone for change in seen] == [False] * 20 + [True]
 
 
+async def test_of_a_plain_object_nothing_is_told_but_its_end_and_what_it_no_longer_is(world: World) -> None:
+    await world.make(CONFIGMAPS, "a", data={})
+    after = (await source(world).list()).revision
+    await world.merge(f"{CONFIGMAPS}/a", {"data": {"k": "v"}})
+    await world.merge(f"{CONFIGMAPS}/a", {"metadata": OWNED})
+    await world.merge(f"{CONFIGMAPS}/a", {"metadata": {"ownerReferences": None}})
+    await world.merge(f"{CONFIGMAPS}/a", {"data": {"k": "w"}})
+    await world.do("delete", f"{CONFIGMAPS}/a")
+    listed = {facts.ref.name for facts in (await source(world).list()).objects}
+    assert "a" not in listed
+    told = [(len(change.facts.owners), change.gone) for change in await changes(world, after, 3)]
+    assert told == [(1, False), (0, False), (0, True)]
+
+
 async def test_a_change_of_the_status_alone_is_not_told(world: World) -> None:
-    await world.make(WIDGETS, "a", spec={"size": 1})
+    await world.make(WIDGETS, "a", metadata=OWNED, spec={"size": 1})
     after = world.store.revision
     for number in range(5):
         await world.merge(f"{WIDGETS}/a/status", {"status": {"replicas": number}})
@@ -94,9 +109,9 @@ async def test_what_is_no_longer_in_memory_is_read_from_the_log() -> None:
     async with opened(options=Options(window=Limits(changes=8))) as world:
         after = world.store.revision
         for number in range(60):
-            await world.make(CONFIGMAPS, f"c{number}", data={})
+            await world.make(CONFIGMAPS, f"c{number}", metadata=OWNED, data={})
             if number % 10 == 0:
-                await world.make(GADGETS, f"g{number}")
+                await world.make(GADGETS, f"g{number}", metadata=OWNED)
         seen = await changes(world, after, 66)
         assert sorted(change.revision for change in seen) == list(range(after + 1, world.store.revision + 1))
 
@@ -121,7 +136,7 @@ async def test_a_watch_hears_of_what_comes_and_ends_with_the_server(world: World
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(follow)
         await anyio.wait_all_tasks_blocked()
-        await world.make(GADGETS, "g")
+        await world.make(GADGETS, "g", metadata=OWNED)
         await anyio.wait_all_tasks_blocked()
         assert [change.facts.ref.name for change in seen] == ["g"]
         world.store.end_watches()

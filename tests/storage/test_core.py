@@ -316,6 +316,7 @@ def test_a_cache_lists_what_is_in_it_in_order_however_it_is_cut_into_chunks(step
         assert cache.list("probes") == [model[key] for key in sorted(model)]
         assert cache.list("probes", "a") == [model[key] for key in sorted(model) if key.namespace == "a"]
         assert cache.get(key) is model.get(key)
+        assert cache.populated("a") == any(key.namespace == "a" for key in model)
         assert cache.counts().get("probes", 0) == len(model)
 
 
