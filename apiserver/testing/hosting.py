@@ -11,6 +11,7 @@ import anyio
 from anyio.abc import TaskGroup
 
 from actors.actor import Actor
+from actors.builtin.pool import Surroundings
 from actors.runner import Runner
 from apiserver.manager import Manager
 from apiserver.testing.activity import Activity
@@ -39,6 +40,10 @@ class Parts(NamedTuple):
     activity: Activity
     faults: Faults
     log: Lines
+
+    def surroundings(self, name: str) -> Surroundings:
+        """What an actor of the server itself runs in."""
+        return Surroundings(self.clock, self.order.chance, self.log.bind(actor=name))
 
 
 def make_parts(registry: Registry, store: SqlStore, clock: VirtualClock, order: Order) -> Parts:

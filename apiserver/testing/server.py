@@ -21,6 +21,7 @@ import anyio
 from actors.client import Client
 from actors.door import TypedClient
 from admission.identity import ADMIN
+from apiserver.builtins import Builtins
 from apiserver.client import ManagerDoor
 from apiserver.testing.activity import Ran, Written
 from apiserver.testing.clock import VirtualClock
@@ -41,6 +42,8 @@ from storage.sql import Options
 
 R = TypeVar("R")
 
+EVENT_SECONDS = 3600.0
+"""Virtual seconds until Events expire."""
 GRACE = 5.0
 """Virtual seconds that runs have to end, when the server stops."""
 
@@ -269,11 +272,14 @@ async def serving(*plugins: Plugin, seed: int = 0, patience: float = 10.0, most_
         own = {declaration.name for plugin in plugins for declaration in plugin.actors}
         async with anyio.create_task_group() as tasks:
             hosting = Hosting(parts, actors, tasks)
+            builtins = Builtins(parts.manager, store, parts.surroundings, event_seconds=EVENT_SECONDS)
+            tasks.start_soon(builtins.run)
             server = Server(parts, hosting, Settling(parts.activity, most_runs=most_runs, patience=patience), own)
             try:
                 await server.settled()
                 yield server
                 hosting.stop(GRACE)
+                builtins.stop(GRACE)
                 await server.advance(GRACE)
             except (anyio.get_cancelled_exc_class(), GeneratorExit):
                 raise

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.wire import Place, Stream, Wire, each_revision, place_of, revision_of
+from tests.e2e.wire import Place, Stream, Wire, each_revision, place_of, quiet, revision_of
 from tests.servers import running
 
 CRASHES = int(os.environ.get("SKEP_TEST_CRASHES", "4"))
@@ -121,6 +121,7 @@ def test_every_acknowledged_write_survives_kill_9_and_a_watch_goes_on_without_lo
             ThreadPoolExecutor(WRITERS + 1) as threads,
             Wire(place := place_of(server.url, server.ca, server.token)) as wire,
         ):
+            quiet(wire)
             newest = survived(wire, book, newest)
             start = start or newest
             events: list[dict[str, Any]] = []

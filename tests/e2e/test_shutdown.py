@@ -17,7 +17,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from tests.e2e.wire import Place, Reply, Stream, Wire, each_revision, place_of, request, revision_of
+from tests.e2e.wire import Place, Reply, Stream, Wire, each_revision, place_of, quiet, request, revision_of
 from tests.servers import ROOT, Running, running
 
 WIDGETS = "/apis/reference.example.com/v1/namespaces/default/widgets"
@@ -101,6 +101,7 @@ def threads(number: int) -> Iterator[ThreadPoolExecutor]:
 def test_under_load_everybody_is_told_and_nothing_is_lost(tmp_path: Path, number: signal.Signals) -> None:
     with running(data_dir=tmp_path) as server, threads(WATCHES + 8) as pool, ExitStack() as stack:
         with Wire(place(server)) as wire:
+            quiet(wire)
             start = revision_of(wire.ask("GET", WIDGETS).json())
         target = f"{WIDGETS}?watch=1&allowWatchBookmarks=true&resourceVersion={start}"
         streams = [stack.enter_context(Stream(place(server), target)) for _ in range(WATCHES)]

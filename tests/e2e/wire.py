@@ -10,6 +10,7 @@ import json
 import socket
 import ssl
 import struct
+import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -229,3 +230,13 @@ def revision_of(document: Mapping[str, Any]) -> int:
 def each_revision(events: Iterable[Mapping[str, Any]]) -> list[int]:
     """The revisions of events that are about objects."""
     return [revision_of(event["object"]) for event in events if event["type"] != "BOOKMARK"]
+
+
+def quiet(wire: Wire) -> None:
+    """Returns when each namespace has its service account: from then on nothing is written but what the test writes."""
+
+    def count(plural: str) -> int:
+        return len(wire.ask("GET", f"/api/v1/{plural}").json()["items"])
+
+    while count("serviceaccounts") < count("namespaces"):
+        time.sleep(0.01)
