@@ -19,7 +19,7 @@ from admission.identity import Identity
 from apiserver import answers, fencing, forms, refusals, watch
 from apiserver.answers import Exchange, Headers, Message, Send
 from apiserver.forms import View
-from apiserver.impersonation import impersonated
+from apiserver.impersonation import asked, impersonated
 from apiserver.manager import Call, Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
@@ -162,7 +162,8 @@ class App:
         if target is not None:
             await self._resource(exchange, target, scope, receive, send)
         else:
-            exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.method.lower(), exchange.path))
+            if asked(exchange.headers):
+                exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.method.lower(), exchange.path))
             await self._page(exchange, scope, receive, send)
 
     def _resolve(self, raw_path: bytes) -> Target | None:
@@ -195,7 +196,8 @@ class App:
                 query["fieldSelector"] = [f"metadata.name={target.name}"]
                 target = Target(target.kind, target.version, target.namespace)
         exchange.target, exchange.verb = target, _verb(exchange.method, target, query)
-        exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.verb, target))
+        if asked(exchange.headers):
+            exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.verb, target))
         if exchange.identity is None:
             raise Unauthorized
         call = Call(exchange.identity, exchange.verb, target, query)

@@ -15,6 +15,8 @@ What it promises:
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
+
 import msgspec
 
 from apiserver import lists
@@ -40,11 +42,15 @@ class _Lease(msgspec.Struct):
 _read = msgspec.json.Decoder(_Lease).decode
 
 
-async def commit(store: Store, user: str, epoch: str, write: Write) -> Change:
+def commit(store: Store, user: str, epoch: str, write: Write) -> Awaitable[Change]:
     """Commits a write of `user`. Raises what the store raises, and Forbidden for an epoch that is over, or missing."""
     key = lease_key(user)
     if key is None or write.key == key:
-        return await store.commit(write)
+        return store.commit(write)
+    return _fenced(store, key, user, epoch, write)
+
+
+async def _fenced(store: Store, key: Key, user: str, epoch: str, write: Write) -> Change:
     for _ in range(ATTEMPTS):
         lease = store.get(key)
         why = refusal(user, epoch, lease)

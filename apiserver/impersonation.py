@@ -23,6 +23,11 @@ UNAUTHENTICATED = "system:unauthenticated"
 SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
+def asked(names: Iterable[bytes]) -> bool:
+    """Whether any of the headers may be about this. It is asked of every request, and takes a fraction of a microsecond."""
+    return PREFIX in b"\n".join(names)
+
+
 def impersonated(identity: Identity | None, headers: Iterable[tuple[bytes, bytes]], verb: str, on: Target | str) -> Identity | None:
     """Who a request is from, once its headers are looked at. Raises Unauthorized, Forbidden, BadRequest."""
     asked = [(name, value) for name, value in headers if name.startswith(PREFIX)]

@@ -356,8 +356,8 @@ class Manager:
             return Answer(record=unstored(write, record.revision))
         return Answer(record=(await self._commit(call, write)).record)
 
-    async def _commit(self, call: Call, write: Write) -> Change:
-        return await fencing.commit(self.store, call.identity.username, call.epoch, write)
+    def _commit(self, call: Call, write: Write) -> Awaitable[Change]:
+        return fencing.commit(self.store, call.identity.username, call.epoch, write)
 
     def _writer(self, call: Call, options: WriteOptions) -> Writer:
         """Who a write is from, as managedFields tell it."""

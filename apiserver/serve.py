@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib.metadata import version as distribution_version
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import anyio
 import uvicorn
@@ -53,7 +54,6 @@ from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
-from apiserver.metrics import Metrics
 from apiserver.pages import Pages
 from apiserver.reporting import ActorObjects, Entry
 from apiserver.sockets import bind, open_many
@@ -67,6 +67,9 @@ from registry.plugin import Plugin, build
 from storage.feed import Limits
 from storage.opening import open_store
 from storage.sql import Options, SqlStore
+
+if TYPE_CHECKING:
+    from apiserver.metrics import Metrics
 
 ANNOUNCE = 0.25
 """Seconds between the loss of readiness and the end of the watches: probes that are under way see it."""
@@ -155,6 +158,7 @@ class Server:
         self._place = place
         self._log = logs.logger
         self._ready = False
+        self._metrics: Metrics | None = None
         chance = PooledRandom()
         bound = settings.limits.body_bytes
         self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound)
@@ -183,7 +187,7 @@ class Server:
         return App(
             self.manager,
             self._store,
-            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info(), self._metrics().scrape),
+            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info(), self._scrape),
             TokenTable([(self._place.token, ADMIN)]),
             access=access,
             log=self._log,
@@ -193,14 +197,19 @@ class Server:
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
         )
 
-    def _metrics(self) -> Metrics:
-        return Metrics(
-            self._supervisors,
-            now=SystemClock().now,
-            version=distribution_version("skep"),
-            blockages=lambda: self._watchdog.blockages,
-            watches=lambda: self.app.watchers,
-        )
+    def _scrape(self, accept: str) -> tuple[bytes, str]:
+        """The metrics. What they need is imported when they are first asked for: it is memory that many servers never use."""
+        if self._metrics is None:
+            from apiserver.metrics import Metrics
+
+            self._metrics = Metrics(
+                self._supervisors,
+                now=SystemClock().now,
+                version=distribution_version("skep"),
+                blockages=lambda: self._watchdog.blockages,
+                watches=lambda: self.app.watchers,
+            )
+        return self._metrics.scrape(accept)
 
     def _supervisor(self, actor: Actor, chance: random.Random) -> Supervisor:
         """The actor, for as long as this process leads it, started again whenever it breaks."""
