@@ -125,11 +125,11 @@ def resume(
 @contextmanager
 def _remote(data_dir: str | None, kubeconfig: Path | None, server: str | None, config: Path | None) -> Iterator[Remote]:
     from apiserver.kubeconfig import FILE
-    from apiserver.reaching import Remote, from_kubeconfig
+    from apiserver.reaching import from_kubeconfig
 
     if kubeconfig is None:
         kubeconfig = load(flags={"data_dir": data_dir}, environ=os.environ, config=config, cwd=Path.cwd()).data_dir / FILE
-    with Remote(from_kubeconfig(kubeconfig, server or "")) as remote:
+    with from_kubeconfig(kubeconfig, server or "") as remote:
         yield remote
 
 
@@ -162,7 +162,7 @@ def _places(remote: Remote, found: Document, keys: list[str]) -> list[str]:
     for key in keys:
         place = place_of(key)
         if namespaced and not place.namespace:
-            place = place._replace(namespace=remote.reach.namespace)
+            place = place._replace(namespace=remote.namespace)
         if not namespaced and place.namespace:
             raise StartError(f"{key}: {plural} are in no namespace", f"name it {place.name}", exit_code=2)
         _check_there(remote, prefix, plural, str(place))

@@ -30,7 +30,7 @@ class Credentials:
     """How to reach a server. `context` checks its certificate, and shows the client's if there is one.
 
     `token` is what goes into `Authorization: Bearer`, if there is one; `token_file` is read anew for each connection's worth of
-    requests, since tokens in files are renewed. Neither is shown by `repr`.
+    requests, since tokens in files are renewed. Neither is shown by `repr`. `named` is the context, `namespace` what it means.
     """
 
     server: str
@@ -39,6 +39,7 @@ class Credentials:
     token_file: Path | None = None
     server_name: str = ""
     named: str = ""
+    namespace: str = "default"
 
     def bearer(self) -> str:
         """The token as it is now; empty if there is none. Raises OSError when its file cannot be read."""
@@ -82,6 +83,7 @@ def read(path: Path, *, context: str = "", server: str = "") -> Credentials:
         token_file=(path.parent / file) if file else None,
         server_name=str(cluster.get("tls-server-name") or ""),
         named=name,
+        namespace=str(chosen.get("namespace") or "default"),
     )
 
 
