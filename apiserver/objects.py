@@ -89,8 +89,9 @@ class FactsOf:
         return kind.ttl.expires(document_of(record)) if kind.ttl is not None else None
 
 
-_MARKS = (b'"ownerReferences":', b'"finalizers":', b'"deletionTimestamp":', msgspec.json.encode(TTL_ANNOTATION) + b":")
-"""What is in the bytes of an object that has owners, finalizers, a deletion or an end; it may be in those of others."""
+# What is in the bytes of an object that has owners, finalizers, a deletion or an end. It may be in those of others, too.
+_OWNERS, _FINALIZERS, _DELETION = b'"ownerReferences":', b'"finalizers":', b'"deletionTimestamp":'
+_TTL = msgspec.json.encode(TTL_ANNOTATION) + b":"
 
 
 class StoreObjects:
@@ -128,6 +129,8 @@ class StoreObjects:
         record, previous = change.record, change.previous
         if change.op is Op.DELETED:
             return True
+        if previous is not None and record.desired is previous.desired and record.key.resource not in self._from_status:
+            return False  # the store keeps once what a change of the status left as it was
         if self._plain(record):
             return previous is not None and not self._plain(previous)
         if previous is None or record.key.resource in self._from_status:
@@ -137,7 +140,9 @@ class StoreObjects:
     def _plain(self, record: Record) -> bool:
         """Whether there is nothing to be known of the object but that it is there."""
         desired = record.desired
-        return record.key.resource not in self._expiring and not any(mark in desired for mark in _MARKS)
+        return record.key.resource not in self._expiring and not (
+            _OWNERS in desired or _FINALIZERS in desired or _DELETION in desired or _TTL in desired
+        )
 
     def _change(self, change: StoreChange) -> Change:
         return Change(change.revision, change.op is Op.DELETED, self._facts_of(change.record))
