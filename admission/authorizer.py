@@ -6,11 +6,12 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from admission.identity import AUTHENTICATED
-from admission.review import Attributes
+from admission.review import Attributes, Decision
 from registry.kinds import EXTERNAL
 
 WRITES = frozenset({"update", "patch"})
 MAKES = frozenset({"create", "delete", "deletecollection"})
+ALLOWED = Decision(True)
 
 
 class OwnerAuthorizer:
@@ -25,8 +26,12 @@ class OwnerAuthorizer:
         self._owners = dict(owners)
         self._makers = {resource: maker for resource, maker in makers.items() if maker}
 
-    def authorize(self, attributes: Attributes) -> str | None:
-        """Why it is refused; None when it is allowed."""
+    def decide(self, attributes: Attributes) -> Decision:
+        """Whether it may be done."""
+        why = self._refusal(attributes)
+        return ALLOWED if why is None else Decision(False, why)
+
+    def _refusal(self, attributes: Attributes) -> str | None:
         if AUTHENTICATED not in attributes.identity.groups:
             return "only those who are authenticated may do anything"
         if attributes.verb in MAKES:

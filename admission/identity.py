@@ -6,6 +6,9 @@ kept.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Protocol
+
 import msgspec
 
 AUTHENTICATED = "system:authenticated"
@@ -37,3 +40,28 @@ def authenticated(identity: Identity) -> Identity:
 
 ADMIN = authenticated(Identity(username="admin", groups=(MASTERS,)))
 """Who the admin token of the data folder stands for."""
+
+
+class Certificate(msgspec.Struct, frozen=True):
+    """What a verified client certificate says of its owner (RFC 5280: the common name, and every organization)."""
+
+    common_name: str
+    organizations: tuple[str, ...] = ()
+    fingerprint: str = ""
+
+
+class Credentials(msgspec.Struct, frozen=True):
+    """What a request shows of itself: its headers, with names in lower case, the address it came from, and the certificate of its
+    connection, if there was one."""
+
+    headers: Mapping[bytes, bytes] = {}
+    address: str = ""
+    certificate: Certificate | None = None
+
+
+class Authenticator(Protocol):
+    """Tells who a request is from. One of a chain: the first that knows the credential answers."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        """None: no credential of the kind that this one knows. Raises Unauthorized: of that kind, and bad."""
+        ...

@@ -6,18 +6,23 @@ admission handlers see: the object before and after, who asks, and whether it is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Generic, Protocol, TypeVar
 
 import msgspec
 
 from admission.identity import Identity
+from registry.errors import Cause
+from registry.kinds import Kind, Version
 
 T = TypeVar("T")
 
 
 class Attributes(msgspec.Struct, frozen=True, gc=False):
-    """One thing that somebody wants to do. `resource` is `plural.group`; `namespace` is empty for all namespaces or for none."""
+    """One thing that somebody wants to do. `resource` is `plural.group`; `namespace` is empty for all namespaces or for none.
+
+    A request that is about no resource has a `path` instead, and its method in lower case as its verb.
+    """
 
     identity: Identity
     verb: str
@@ -25,13 +30,22 @@ class Attributes(msgspec.Struct, frozen=True, gc=False):
     subresource: str = ""
     namespace: str = ""
     name: str = ""
+    path: str = ""
+
+
+class Decision(msgspec.Struct, frozen=True):
+    """What an authorizer says. `reason`: what allows it, for the audit log; or why not, for the caller (empty: no rule allows
+    it)."""
+
+    allowed: bool
+    reason: str = ""
 
 
 class Authorizer(Protocol):
     """Decides from the address alone. Cheap: it is asked for every request."""
 
-    def authorize(self, attributes: Attributes) -> str | None:
-        """Why it is refused, in a sentence; None when it is allowed."""
+    def decide(self, attributes: Attributes) -> Decision:
+        """Whether it may be done."""
         ...
 
 
@@ -40,11 +54,19 @@ def unheard(warning: str) -> None:
     del warning
 
 
+def unnoted(key: str, value: str) -> None:
+    """Where notes go that nobody keeps."""
+    del key, value
+
+
 class Review(msgspec.Struct, Generic[T], frozen=True):
     """What a handler is asked about: `new` is what would be stored (on a delete: what would go), `old` what is stored (None on a
     create).
 
-    `operation` is CREATE, UPDATE or DELETE. `warn` adds a Warning header to the answer.
+    `operation` is CREATE, UPDATE or DELETE. `warn` adds a Warning header to the answer, `note` an annotation to the audit event.
+
+    `kind` and `version` are those of the path. `namespace` is empty for what belongs to none. `options` are those of the request
+    (`{"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions", ...}`).
     """
 
     operation: str
@@ -54,8 +76,30 @@ class Review(msgspec.Struct, Generic[T], frozen=True):
     dry_run: bool = False
     subresource: str = ""
     warn: Callable[[str], None] = unheard
+    kind: Kind | None = None
+    version: Version | None = None
+    namespace: str = ""
+    name: str = ""
+    options: Mapping[str, Any] = {}
+    note: Callable[[str, str], None] = unnoted
 
     @property
     def object(self) -> Any:
         """The same as `new`, by the name that webhooks use."""
         return self.new
+
+
+class Admitter(Protocol):
+    """One who changes or refuses objects, besides a plugin's handlers: webhooks, policies, quotas. It sees documents."""
+
+    def concerns(self, review: Review[dict[str, Any]]) -> bool:
+        """Whether it has anything to say. Cheap: it is asked for every write."""
+        ...
+
+    async def mutate(self, review: Review[dict[str, Any]]) -> dict[str, Any]:
+        """What is to be stored instead of `review.new`, which may be the same. Raises ApiError to refuse."""
+        ...
+
+    async def validate(self, review: Review[dict[str, Any]]) -> Sequence[Cause]:
+        """What is wrong, to be reported together with all else. Raises ApiError to refuse outright."""
+        ...

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from hashlib import sha256
 from hmac import compare_digest
 
-from admission.identity import Identity, authenticated
+from admission.identity import Credentials, Identity, authenticated
 from registry.errors import Unauthorized
 
 LONGEST_TOKEN = 16 * 1024
@@ -32,12 +32,12 @@ class TokenTable:
                 raise ValueError(f"one token stands for {self._known[digest][1].username} and for {identity.username}")
             self._known[digest] = (digest, authenticated(identity))
 
-    def authenticate(self, authorization: bytes | None) -> Identity | None:
-        """Who the value of an `Authorization` header stands for.
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        """Who the `Authorization` header stands for.
 
         None: no bearer token, so not for this authenticator. Raises Unauthorized: a bearer token, and nobody's.
         """
-        token = bearer(authorization)
+        token = bearer(credentials.headers.get(b"authorization"))
         if token is None:
             return None
         if len(token) > LONGEST_TOKEN:

@@ -15,12 +15,13 @@ from typing import Any, Protocol
 
 import msgspec
 
-from admission.identity import Identity
+from admission.identity import Authenticator, Credentials
 from apiserver import answers, fencing, forms, refusals, watch
 from apiserver.answers import Exchange, Headers, Message, Send
+from apiserver.calls import Call
 from apiserver.forms import View
 from apiserver.impersonation import asked, impersonated
-from apiserver.manager import Call, Manager
+from apiserver.manager import Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import flag, list_options, parse_query, text
 from apiserver.protocol import COMPLETE, CONNECTION
@@ -55,12 +56,6 @@ COMPLAIN_EVERY = 10.0
 """Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
-
-
-class Authenticator(Protocol):
-    """Who a request is from: see `admission.tokens`."""
-
-    def authenticate(self, authorization: bytes | None) -> Identity | None: ...
 
 
 class AccessLog(Protocol):
@@ -154,7 +149,7 @@ class App:
             self._record(exchange, time.perf_counter() - begun)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange.identity = self._authenticator.authenticate(exchange.headers.get(b"authorization"))
+        exchange.identity = await self._authenticator.authenticate(Credentials(exchange.headers, _address(scope)))
         if exchange.identity is None and not exchange.path.startswith(PUBLIC):
             raise Unauthorized
         raw_path: bytes = scope["raw_path"]
@@ -346,6 +341,12 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
         else:
             found.setdefault(name, value)
     return found
+
+
+def _address(scope: Scope) -> str:
+    """Where a request came from; empty when that is not known."""
+    client = scope.get("client")
+    return client[0] if client else ""
 
 
 def _content_type(headers: Mapping[bytes, bytes]) -> str:

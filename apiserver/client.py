@@ -16,7 +16,8 @@ from actors.client import Op, Preconditions
 from actors.door import Page, Query
 from admission.identity import Identity
 from apiserver import refusals
-from apiserver.manager import Answer, Call, Manager
+from apiserver.calls import Answer, Call
+from apiserver.manager import Manager
 from apiserver.options import ListOptions
 from apiserver.patching import MERGE_PATCH
 from apiserver.stored import in_version, seen_as

@@ -18,9 +18,10 @@ from actors.door import Door, TypedClient
 from actors.lease import Elector, Terms
 from actors.recorder import Log
 from admission.identity import Identity
+from apiserver.calls import Call
 from apiserver.config import Settings
 from apiserver.fencing import RESOURCE
-from apiserver.manager import Call, Manager
+from apiserver.manager import Manager
 from apiserver.patching import MERGE_PATCH
 from apiserver.target import Target
 from registry.actors import LEASE_NAMESPACE, lease_name

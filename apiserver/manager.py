@@ -6,7 +6,7 @@ A call has been authenticated and its path resolved. Then, in this order:
     authorize    on the address alone, before the body is looked at
     understand   the body, in the version of the path (`apiserver.intake`)
     decide       what the object becomes: what the server owns, what the subresource may change (`apiserver.prepare`)
-    admit        mutate, then validate; every cause is reported together (`admission.chain`)
+    admit        mutate, then validate; every cause is reported together (`apiserver.admitting`)
     store        with the revision that it was decided on; when that is not the newest any more, decide again
 
 Fan-out is part of the store's commit, and answering is up to the caller: results are stored records, not bytes.
@@ -16,31 +16,27 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable, Sequence
 
 import anyio
 import msgspec
 from msgspec.structs import replace
 
-from admission.chain import Chain
-from admission.identity import Identity
-from admission.review import Attributes, Authorizer, Review
+from admission.review import Attributes, Authorizer
 from apiserver import agreement, applying, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
-from apiserver.forms import Page
+from apiserver.admitting import Admission
+from apiserver.calls import Answer, Call, Document
 from apiserver.matching import Matcher
-from apiserver.options import DeleteOptions, ListOptions, Query, WriteOptions, list_options, text, write_options
+from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
 from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
-from registry import metadata as meta
 from registry.errors import (
     AlreadyExists,
     ApiError,
     BadRequest,
     Cause,
     InternalError,
-    Invalid,
     MethodNotAllowed,
     NotFound,
     ServiceUnavailable,
@@ -51,39 +47,10 @@ from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
 from storage.store import Change, Closed, Conflict, Key, Record, Remove, Store, Unavailable, Write
 
-Document = dict[str, Any]
 ATTEMPTS = 5
 """How often a write whose turn it is is decided, when writes of other processes, or such as had begun before, were faster."""
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
-
-
-class Call(msgspec.Struct):
-    """One request. `warnings` are sent with the answer, also with a refusal. `epoch`: that of an actor (`apiserver.fencing`)."""
-
-    identity: Identity
-    verb: str
-    target: Target
-    query: Query = {}
-    body: bytes | Document = b""
-    content_type: str = ""
-    warnings: list[str] = []
-    agent: bytes = b""
-    epoch: str = ""
-
-    def warn(self, message: str) -> None:
-        """Adds a warning, once."""
-        if message not in self.warnings:
-            self.warnings.append(message)
-
-
-class Answer(msgspec.Struct, frozen=True):
-    """What a call comes to: an object, or a list, or a document of another kind (a Status, a Scale)."""
-
-    code: int = 200
-    record: Record | None = None
-    page: Page | None = None
-    document: Document | None = None
 
 
 class Manager:
@@ -97,7 +64,7 @@ class Manager:
         registry: Registry,
         store: Store,
         authorizer: Authorizer,
-        chains: Mapping[str, Chain],
+        admission: Admission,
         *,
         now: Callable[[], float],
         chance: random.Random,
@@ -106,7 +73,7 @@ class Manager:
         self.registry = registry
         self.store = store
         self._authorizer = authorizer
-        self._chains = chains
+        self._admission = admission
         self._now = now
         self._chance = chance
         self._largest = largest
@@ -141,9 +108,9 @@ class Manager:
         if not name and "fieldSelector" in call.query:
             name = FieldSelector.parse(text(call.query, "fieldSelector")).requires("metadata.name") or ""
         attributes = Attributes(call.identity, call.verb, target.kind.resource, target.subresource, target.namespace or "", name)
-        why = self._authorizer.authorize(attributes)
-        if why is not None:
-            raise refusals.unauthorized(target, call.verb, call.identity.username, name, why)
+        call.decision = self._authorizer.decide(attributes)
+        if not call.decision.allowed:
+            raise refusals.unauthorized(target, call.verb, call.identity.username, name, call.decision.reason)
 
     def _check_verb(self, call: Call) -> None:
         """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
@@ -214,7 +181,7 @@ class Manager:
         self, call: Call, options: WriteOptions, document: Document, causes: Sequence[Cause], require: tuple[Key, int] | None
     ) -> Answer:
         kind = call.target.kind
-        document = await self._admit(call, options, document, None, causes)
+        document = await self._admission.admit(call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
         write = put(kind, call.target.version, key, document, expect=0, require=require)
@@ -343,7 +310,7 @@ class Manager:
         new["metadata"]["resourceVersion"] = str(record.revision)
         part = "status" if subresource == "status" else ""
         causes = list(version.schema.apply(new, old=old, part=part).causes) if taken.causes else []
-        new = await self._admit(call, options, new, old, causes)
+        new = await self._admission.admit(call, options, new, old, causes)
         new = applying.owned(target, taken, old, new, lambda: self._writer(call, options))
         if new == old:
             return Answer(record=record)
@@ -364,38 +331,6 @@ class Manager:
         manager = applying.manager_of(options, call.agent, call.identity.username)
         return Writer(manager, call.target.version.api_version, call.target.subresource, format_time(self._now()))
 
-    async def _admit(
-        self, call: Call, options: WriteOptions, new: Document, old: Document | None, causes: Sequence[Cause]
-    ) -> Document:
-        """Mutates, then validates. Raises Invalid with all causes together."""
-        kind, version, strategy = call.target.kind, call.target.version, call.target.kind.strategy
-        chain = self._chains.get(kind.resource)
-        operation = "UPDATE" if old is not None else "CREATE"
-        review = Review(operation, new, old, call.identity, options.dry_run, call.target.subresource, call.warn)
-        handled = chain is not None and not call.target.subresource and not causes
-        if handled and chain is not None and chain.mutates:
-            mutated = prepare.mutated(kind, await chain.mutate(review), new)
-            taken = intake.understand(call.target, mutated, replace(options, field_validation="Ignore"), (), ())
-            new, causes = taken.document, taken.causes
-            if old is not None:
-                prepare.count(kind, new, old)
-            review = replace(review, new=new)
-        if old is None:
-            found = meta.validate(new["metadata"], namespaced=kind.namespaced, name_rule=strategy.name_rule)
-        else:
-            found = meta.validate_update(new["metadata"], old["metadata"])
-        found += causes
-        if not call.target.subresource or call.target.subresource == "scale":
-            found += scaling.check(kind, new)
-        found += strategy.check(new, old) + version.check(new, old)
-        if handled and chain is not None and chain.validates and not causes:
-            found += await chain.validate(review)
-        if found:
-            raise Invalid(kind.name, kind.group, new["metadata"].get("name", ""), found)
-        for warning in meta.finalizer_warnings(new["metadata"], None if old is None else old["metadata"]):
-            call.warn(warning)
-        return new
-
     async def delete(self, call: Call) -> Answer:
         """Deletes an object, or marks it when finalizers hold it. Raises ConflictError for preconditions that do not hold."""
         options = deleting.options_of(call.body, call.content_type, call.query)
@@ -404,6 +339,7 @@ class Manager:
     async def _delete(self, call: Call, target: Target, record: Record, options: DeleteOptions) -> Answer:
         kind = target.kind
         deleting.check(target, record, options)
+        await self._admission.admit_delete(call, target, options, record)
         old = deleting.propagated(kind, document_of(record), options.propagation)
         if not prepare.held(kind, old):
             if not options.dry_run:

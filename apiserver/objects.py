@@ -16,7 +16,8 @@ import msgspec
 from actors.builtin.objects import Change, Facts, Listing, Owner, Ref, Scope
 from admission.identity import Identity
 from apiserver import refusals
-from apiserver.manager import Answer, Call, Manager
+from apiserver.calls import Answer, Call
+from apiserver.manager import Manager
 from apiserver.patching import MERGE_PATCH
 from apiserver.stored import document_of, in_version
 from apiserver.target import Target

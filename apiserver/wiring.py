@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 from actors.actor import Actor, from_declaration
 from actors.clock import Clock
@@ -17,9 +17,12 @@ from actors.runner import Environment
 from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
 from admission.identity import Identity, authenticated
+from admission.review import Admitter
 from apiserver.actor_objects import guards
+from apiserver.admitting import Admission
+from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
-from apiserver.manager import Call, Manager
+from apiserver.manager import Manager
 from apiserver.target import Target
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
@@ -33,11 +36,19 @@ SYSTEM = authenticated(Identity(KEEPER, groups=("system:masters",)))
 
 
 def make_manager(
-    registry: Registry, store: SqlStore, log: Log, *, now: Callable[[], float], chance: random.Random, body_bytes: int
+    registry: Registry,
+    store: SqlStore,
+    log: Log,
+    *,
+    now: Callable[[], float],
+    chance: random.Random,
+    body_bytes: int,
+    admitters: Sequence[Admitter] = (),
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    return Manager(registry, store, authorizer(registry), chains(registry, log), now=now, chance=chance, largest=largest)
+    admission = Admission(chains(registry, log), admitters)
+    return Manager(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
 
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:

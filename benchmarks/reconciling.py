@@ -27,7 +27,8 @@ from actors import Client, Done
 from actors.clock import SystemClock
 from actors.runner import Runner
 from admission.identity import ADMIN
-from apiserver.manager import Call, Manager
+from apiserver.calls import Call
+from apiserver.manager import Manager
 from apiserver.target import Target, resolve, segments
 from apiserver.wiring import actors_of, environment, make_manager
 from benchmarks.parcels import API_VERSION, collection, parcel

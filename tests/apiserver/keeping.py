@@ -11,7 +11,7 @@ import anyio
 
 from actors.builtin.pool import Surroundings
 from apiserver.builtins import Builtins
-from apiserver.manager import Answer, Call
+from apiserver.calls import Answer, Call
 from registry.plugin import Plugin
 from tests.actors.world import Lines, VirtualClock, settled
 from tests.apiserver.world import World, opened

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from admission.identity import ADMIN
 from apiserver import fencing
-from apiserver.manager import Call
+from apiserver.calls import Call
 from apiserver.patching import MERGE_PATCH
 from registry.actors import lease_name
 from registry.errors import BadRequest, Forbidden

@@ -14,8 +14,8 @@ from msgspec.json import encode
 from actors import Place
 from actors.insight import Failing, Insight, Snapshot
 from admission.identity import Identity, authenticated
+from apiserver.calls import Answer
 from apiserver.client import ManagerDoor, ManagerSource
-from apiserver.manager import Answer
 from apiserver.patching import APPLY_PATCH
 from apiserver.reporting import ActorObjects, Entry
 from apiserver.supervision import Supervisor

@@ -9,8 +9,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admission.identity import ADMIN, Identity, authenticated
-from admission.review import Review
-from apiserver.manager import Answer, Call, Manager
+from admission.review import Admitter, Review
+from apiserver.admitting import Admission
+from apiserver.calls import Answer, Call
+from apiserver.manager import Manager
 from apiserver.options import parse_query
 from apiserver.patching import MERGE_PATCH
 from apiserver.stored import in_version
@@ -161,12 +163,14 @@ class World:
 
 
 @asynccontextmanager
-async def opened(*plugins: Plugin, options: Options = PLAIN, seed: int = 0) -> AsyncIterator[World]:
+async def opened(
+    *plugins: Plugin, options: Options = PLAIN, seed: int = 0, admitters: Sequence[Admitter] = ()
+) -> AsyncIterator[World]:
     """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
     log = Told()
     async with open_store("sqlite://", options) as store:
-        handlers = chains(registry, log)  # type: ignore[arg-type]
+        handlers = Admission(chains(registry, log), admitters)  # type: ignore[arg-type]
         manager = Manager(registry, store, authorizer(registry), handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
