@@ -30,12 +30,13 @@ from actors.recorder import EventRecorder, presentable
 from actors.runner import Environment, Runner
 from actors.workqueue import Backoff
 from apiserver import electing
-from apiserver.config import Address, ConfigError, Log, StartError
+from apiserver.config import Address, ConfigError, StartError
 from apiserver.kubeconfig_read import Credentials
 from apiserver.logs import Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.remote import Api, RemoteDoor, RemoteEvents, model_of, open_api, unserved
 from apiserver.remote_watch import RemoteSource, Streams
 from apiserver.runner_health import serving_health
+from apiserver.sections import Log
 from registry.builtin import KINDS
 from registry.builtin.lease import Lease
 from registry.errors import ApiError, Forbidden, ServiceUnavailable, Timeout, Unauthorized

@@ -22,7 +22,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta
 
-MIB = 1024 * 1024
+from apiserver.sections import Actors, Events, History, Insight, Limits, Log, Tls, Watch
+
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
 
@@ -62,103 +63,6 @@ class Address(NamedTuple):
 
     def __str__(self) -> str:
         return f"[{self.host}]:{self.port}" if ":" in self.host else f"{self.host}:{self.port}"
-
-
-class Log(msgspec.Struct, frozen=True, kw_only=True):
-    """What is logged, to standard error."""
-
-    level: Annotated[
-        Literal["debug", "info", "warning", "error"], Meta(description="The least important messages that are still logged.")
-    ] = "info"
-    format: Annotated[
-        Literal["auto", "json", "console"],
-        Meta(description="Lines of JSON, or coloured text; `auto` is text on a terminal and JSON anywhere else."),
-    ] = "auto"
-    access: Annotated[
-        Literal["all", "errors", "off"],
-        Meta(description="Which requests are logged: all, those answered with 400 and above, or none."),
-    ] = "all"
-
-
-class Tls(msgspec.Struct, frozen=True, kw_only=True):
-    """The server's certificate. Without these, a CA and a certificate are made in the data folder and renewed."""
-
-    cert: Annotated[Path | None, Meta(description="Certificate of the server with its chain, PEM. Goes with `tls.key`.")] = None
-    key: Annotated[Path | None, Meta(description="Private key of `tls.cert`, PEM, without a pass phrase.")] = None
-    ca: Annotated[
-        Path | None,
-        Meta(description="Certificates that clients check `tls.cert` by, PEM; go into the kubeconfig. Else the system's."),
-    ] = None
-    names: Annotated[
-        tuple[str, ...], Meta(description="More host names and addresses that the certificate in the data folder is good for.")
-    ] = ()
-
-
-class Limits(msgspec.Struct, frozen=True, kw_only=True):
-    """What one request may be. More is refused with a 4xx Status before it costs anything."""
-
-    body_bytes: Annotated[int, Meta(ge=1024, le=1024 * MIB, description="Longest request body (413). Kubernetes: 3 MiB.")] = 3 * MIB
-    header_bytes: Annotated[
-        int, Meta(ge=1024, le=16 * MIB, description="Request line and headers together (431); many tokens are several KiB.")
-    ] = 64 * 1024
-    request_seconds: Annotated[
-        float, Meta(gt=0, le=3600, description="How long a client may take to send a request: first its head, then its body (408).")
-    ] = 30.0
-
-
-class Watch(msgspec.Struct, frozen=True, kw_only=True):
-    """Watches, and the recent changes in memory that serve them."""
-
-    bookmark_seconds: Annotated[
-        float, Meta(gt=0, le=3600, description="How often a watch that asked for bookmarks gets one. Kubernetes: 60.")
-    ] = 60.0
-    timeout_seconds: Annotated[
-        float,
-        Meta(gt=0, le=86400, description="A watch that sets no time limit ends after this, up to twice this. Kubernetes: 1800."),
-    ] = 1800.0
-    window_changes: Annotated[
-        int, Meta(ge=8, le=10_000_000, description="Changes of one resource kept in memory; older ones are read from the log.")
-    ] = 4096
-    window_bytes: Annotated[int, Meta(ge=64 * 1024, le=16384 * MIB, description="The same, as bytes of their objects.")] = 16 * MIB
-
-
-class History(msgspec.Struct, frozen=True, kw_only=True):
-    """How much of the past is kept, for watches that resume and lists that go on. Anything older is 410 Gone."""
-
-    max_age_seconds: Annotated[float, Meta(ge=1, description="Changes older than this are removed.")] = 3600.0
-    max_changes: Annotated[int, Meta(ge=100, description="The most changes that are kept.")] = 100_000
-    compact_seconds: Annotated[float, Meta(gt=0, le=86400, description="How often the log is looked through.")] = 60.0
-
-
-class Insight(msgspec.Struct, frozen=True, kw_only=True):
-    """What the server tells of itself and of its actors."""
-
-    blocked_seconds: Annotated[
-        float, Meta(ge=0.05, le=3600, description="What blocks the event loop for longer is named in the log, with how long.")
-    ] = 1.0
-    report_seconds: Annotated[
-        float,
-        Meta(ge=1, le=3600, description="The counts of an actor are written into its `actors` object at most this often."),
-    ] = 5.0
-
-
-class Events(msgspec.Struct, frozen=True, kw_only=True):
-    """What is told about objects, which is kept for people to read and not for ever."""
-
-    ttl_seconds: Annotated[
-        float, Meta(ge=1, le=366 * 86400, description="An Event is deleted this long after it was last seen. Kubernetes: 3600.")
-    ] = 3600.0
-
-
-class Actors(msgspec.Struct, frozen=True, kw_only=True):
-    """The actors of the plugins, as far as this process runs them."""
-
-    run: Annotated[
-        bool, Meta(description="Whether the server runs them; if not, `skep actor run` does, anywhere. `--no-actors` says false.")
-    ] = True
-    lease_seconds: Annotated[
-        float, Meta(ge=1, le=3600, description="How long after the death of a process another one runs its actors (PostgreSQL).")
-    ] = 15.0
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):

@@ -11,8 +11,8 @@ from typing import Any
 import anyio
 import uvicorn
 
-from apiserver.config import Limits
 from apiserver.protocol import BoundedProtocol, bounded
+from apiserver.sections import Limits
 
 KEEP_ALIVE = 75
 """Seconds that an idle connection is kept: longer than clients pause between requests."""

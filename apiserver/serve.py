@@ -48,7 +48,7 @@ from apiserver.asgi import App, Timing
 from apiserver.builtins import Builtins
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerSource
-from apiserver.config import Address, History, Settings
+from apiserver.config import Address, Settings
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
@@ -56,6 +56,7 @@ from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.pages import Pages
 from apiserver.reporting import ActorObjects, Entry
+from apiserver.sections import History
 from apiserver.sockets import bind, open_many
 from apiserver.supervision import Supervisor
 from apiserver.watchdog import Watchdog

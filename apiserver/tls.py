@@ -24,8 +24,9 @@ from cryptography.hazmat.primitives.asymmetric.types import PrivateKeyTypes
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, load_pem_private_key
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from apiserver.config import StartError, Tls
+from apiserver.config import StartError
 from apiserver.datadir import write_private
+from apiserver.sections import Tls
 
 CA_LIFE = timedelta(days=3650)
 SERVER_LIFE = timedelta(days=365)

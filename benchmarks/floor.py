@@ -17,8 +17,8 @@ from typing import Any
 import uvicorn
 import uvloop
 
-from apiserver.config import Limits
 from apiserver.listening import http_config
+from apiserver.sections import Limits
 from benchmarks.parcels import MARK
 
 Message = MutableMapping[str, Any]

@@ -17,13 +17,14 @@ from admission.identity import ADMIN
 from admission.tokens import TokenTable
 from apiserver import kubeconfig, kubeconfig_read, tls
 from apiserver.asgi import App, Timing
-from apiserver.config import Address, Limits, Tls
+from apiserver.config import Address
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Health, ping
 from apiserver.kubeconfig_read import Credentials
 from apiserver.listening import http_config, serving
 from apiserver.pages import Pages
+from apiserver.sections import Limits, Tls
 from apiserver.serve import version_info
 from apiserver.sockets import bind
 from tests.apiserver.world import NOW, World

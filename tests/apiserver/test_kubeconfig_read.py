@@ -14,8 +14,8 @@ import pytest
 import yaml
 
 from apiserver import kubeconfig, tls
-from apiserver.config import Tls
 from apiserver.kubeconfig_read import KubeconfigError, read
+from apiserver.sections import Tls
 from tests.apiserver.served import certificate
 
 Document = dict[str, Any]

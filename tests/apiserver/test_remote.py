@@ -21,11 +21,12 @@ from actors.feed import follow
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
 from apiserver import remote, remote_watch
-from apiserver.config import Address, Limits
+from apiserver.config import Address
 from apiserver.kubeconfig_read import Credentials
 from apiserver.listening import http_config, serving
 from apiserver.remote import Api, RemoteDoor, RemoteEvents, open_api
 from apiserver.remote_watch import RemoteSource, Streams
+from apiserver.sections import Limits
 from apiserver.sockets import bind
 from registry import errors
 from registry.builtin import KINDS

@@ -20,7 +20,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding, PrivateFormat, load_pem_private_key
 
 from apiserver import kubeconfig
-from apiserver.config import Address, StartError, Tls
+from apiserver.config import Address, StartError
+from apiserver.sections import Tls
 from apiserver.tls import Certificate, certificate, server_names
 
 NOW = datetime.now(UTC).replace(microsecond=0)
