@@ -14,7 +14,6 @@ from actors.clock import Clock
 from actors.lease import Epoch
 from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
-from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
 from admission.identity import Identity, authenticated
 from admission.review import Admitter
@@ -23,6 +22,7 @@ from apiserver.admitting import Admission
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
+from apiserver.roles import authorization
 from apiserver.target import Target
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
@@ -48,13 +48,7 @@ def make_manager(
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     admission = Admission(chains(registry, log), admitters)
-    return Manager(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
-
-
-def authorizer(registry: Registry) -> OwnerAuthorizer:
-    """Who may do what."""
-    owners = {kind.resource: kind.owner for kind in registry.kinds}
-    return OwnerAuthorizer(owners, {kind.resource: kind.maker for kind in registry.kinds})
+    return Manager(registry, store, authorization(registry, store), admission, now=now, chance=chance, largest=largest)
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:
