@@ -15,7 +15,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from itertools import product
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -162,6 +162,12 @@ def told(pieces: Iterable[Rule]) -> str:
     lines = sorted(str(rule) for rule in compact(pieces))
     more = [f"... and {len(lines) - MOST_TOLD} more"] if len(lines) > MOST_TOLD else []
     return "\n".join([*lines[:MOST_TOLD], *more])
+
+
+def on_wire(rules: Iterable[Rule]) -> list[dict[str, Any]]:
+    """Rules as they stand in a role."""
+    documents: list[dict[str, Any]] = msgspec.json.decode(msgspec.json.encode(list(rules)))
+    return documents
 
 
 def quoted(texts: Iterable[str]) -> str:

@@ -11,7 +11,7 @@ from admission.authorizer import MastersAuthorizer, OwnerAuthorizer
 from admission.identity import Identity
 from admission.rbac import Binding, Place, Rbac, Role, Subject
 from admission.review import Attributes, Authorizer, Decision
-from admission.rules import Rule
+from admission.rules import Rule, on_wire
 from apiserver.following import follow
 from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.rbac import GROUP
@@ -136,3 +136,18 @@ class _Follower:
     def remove(self, record: Record) -> None:
         """See `Follower`."""
         self._remove(Place(record.key.namespace, record.key.name))
+
+
+class RoleSums:
+    """Implements `actors.builtin.aggregation.Sums`."""
+
+    def __init__(self, rbac: Rbac) -> None:
+        self._rbac = rbac
+
+    def aggregated(self) -> list[str]:
+        """See `Sums`."""
+        return [place.name for place in self._rbac.aggregated()]
+
+    def rules(self, name: str) -> list[dict[str, Any]]:
+        """See `Sums`."""
+        return on_wire(self._rbac.rules_of(Place("", name)))

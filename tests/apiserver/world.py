@@ -8,9 +8,12 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from admission.granting import GrantGuard
 from admission.identity import ADMIN, AUTHENTICATED, Identity, authenticated
 from admission.review import Admitter, Attributes, Decision, Review
 from apiserver.admitting import Admission
+from apiserver.bootstrapping import bring
+from apiserver.bound import bound
 from apiserver.calls import Answer, Call
 from apiserver.manager import Manager
 from apiserver.options import parse_query
@@ -18,7 +21,7 @@ from apiserver.patching import MERGE_PATCH
 from apiserver.roles import authorization
 from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
-from apiserver.wiring import chains
+from apiserver.wiring import actors_of, chains
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.errors import ApiError
@@ -182,10 +185,14 @@ async def opened(
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
     log = Told()
     async with open_store("sqlite://", options) as store:
-        handlers = Admission(chains(registry, log), admitters)  # type: ignore[arg-type]
         who = authorization(registry, store, None if roles else OpenAuthorizer())
+        guards = [GrantGuard(who.rbac, who.decide)] if roles else []
+        handlers = Admission(chains(registry, log), (*admitters, *guards))  # type: ignore[arg-type]
         manager = Manager(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
+        if roles:
+            await world.make(NAMESPACES, "kube-system")
+            await bring(manager, ADMIN, bound(registry, actors_of(registry)))
         yield world
