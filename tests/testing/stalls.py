@@ -58,7 +58,7 @@ def market(keep: Function | None = None, count: Function | None = None, **option
     plugin.kind(Stall, group="market.example", version="v1", plural="stalls")
     plugin.kind(Crate, group="market.example", version="v1", plural="crates")
     if keep is not None:
-        plugin.actor(Stall, name="market-keep", **options)(keep)
+        plugin.actor(Stall, name="market-keep", **{"writes": [Crate, Stall], **options})(keep)
     if count is not None:
         plugin.actor(Crate, name="market-count", observes=[Observation(Stall, to=its_crates)] if count is counts else ())(count)
     return plugin
