@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+from admission.authentication import AuthenticatorChain
 from admission.identity import ADMIN
 from admission.tokens import TokenTable
 from apiserver import kubeconfig, kubeconfig_read, tls
@@ -46,7 +47,9 @@ class _Access:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str, int]] = []
 
-    def record(self, identity: str, verb: str, resource: str, namespace: str, name: str, status: int, duration_s: float) -> None:
+    def record(
+        self, identity: str, verb: str, resource: str, namespace: str, name: str, status: int, duration_s: float, credential: str
+    ) -> None:
         self.requests.append((identity, verb, resource, status))
 
 
@@ -73,7 +76,7 @@ async def served(world: World, folder: Path, timing: Timing = PLAIN) -> AsyncIte
         world.manager,
         world.store,
         pages,
-        TokenTable([(TOKEN, ADMIN)]),
+        AuthenticatorChain([TokenTable([(TOKEN, ADMIN)])]),
         access=access,
         log=world.log,
         now=lambda: NOW,
