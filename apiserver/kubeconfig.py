@@ -8,7 +8,7 @@ Using kubeconfig Files").
 from __future__ import annotations
 
 import shlex
-from base64 import b64encode
+from base64 import b64decode, b64encode
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -57,6 +57,12 @@ def replace_token(folder: Path, token: str) -> Path | None:
     user["token"] = token
     write_private(path, yaml.safe_dump(document, sort_keys=False).encode())
     return path
+
+
+def server_of(folder: Path) -> tuple[str, bytes]:
+    """The address in the kubeconfig of the folder, and the authorities that it is checked by (PEM)."""
+    cluster = yaml.safe_load((folder / FILE).read_bytes())["clusters"][0]["cluster"]
+    return cluster["server"], b64decode(cluster.get("certificate-authority-data", ""))
 
 
 def export_line(path: Path) -> str:
