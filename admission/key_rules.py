@@ -1,6 +1,6 @@
 """Who may make an API key for whom. A key for a user is the power to be that user, so it takes what impersonation takes.
 
-* A key needs the right to `impersonate` its user and each of its groups, whoever asks, also for oneself: a key outlives the session
+* A key needs the right to `impersonate` its user and each of its groups, whoever asks, also for oneself: a key outlives the login
   that made it.
 * `system:` users and groups are for members of `system:masters` alone, whatever the roles say.
 * A key that is to end later than before, or never, is as good as a new one. To let it end sooner, or to revoke it, takes no more

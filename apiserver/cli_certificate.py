@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from apiserver.config import StartError, load
+from apiserver.config import Settings, StartError, load
 
 certificate_commands = typer.Typer(help="Make certificates for clients.", no_args_is_help=True)
 
@@ -39,24 +39,30 @@ def create(
 
     - skep certificate create admin --group system:masters --days 1 --out emergency.kubeconfig
     """
-    from apiserver.client_certificates import STEM, issue
+    from apiserver.client_certificates import issue
     from apiserver.datadir import write_private
-    from apiserver.kubeconfig import FILE, export_line, rendered, server_of
+    from apiserver.kubeconfig import export_line, rendered, server_of
 
     settings = load(flags={"data_dir": data_dir}, environ=os.environ, config=config, cwd=Path.cwd())
-    folder, path = settings.data_dir, (out or Path(f"{user.replace('/', '_')}.kubeconfig")).absolute()
-    if not settings.authentication.client_certificates or settings.authentication.client_ca is not None:
-        raise StartError(
-            "this server has no authority of its own for clients",
-            "have it made by the authority of authentication.client_ca",
-            exit_code=2,
-        )
-    for needed in (folder / f"{STEM}.key", folder / FILE):
+    path = (out or Path(f"{user.replace('/', '_')}.kubeconfig")).absolute()
+    _check(settings, path)
+    pair = issue(settings.data_dir, user, tuple(group or ()), timedelta(days=days), datetime.now(UTC))
+    server, ca_pem = server_of(settings.data_dir)
+    write_private(path, rendered(server=server, ca_pem=ca_pem, user=user, credential=pair))
+    typer.echo(export_line(path))
+
+
+def _check(settings: Settings, path: Path) -> None:
+    """Whether a certificate can be made here, and be written there. Raises StartError."""
+    from apiserver.client_certificates import STEM
+    from apiserver.kubeconfig import FILE
+
+    own = settings.authentication
+    if not own.client_certificates or own.client_ca is not None:
+        hint = "have it made by the authority of authentication.client_ca"
+        raise StartError("this server has no authority of its own for clients", hint, exit_code=2)
+    for needed in (settings.data_dir / f"{STEM}.key", settings.data_dir / FILE):
         if not needed.exists():
             raise StartError(f"there is no {needed}", "the first `skep serve` makes it; --data-dir says where")
     if path.exists():
         raise StartError(f"{path} is there already", "name a new file with --out, or remove it", exit_code=2)
-    pair = issue(folder, user, tuple(group or ()), timedelta(days=days), datetime.now(UTC))
-    server, ca_pem = server_of(folder)
-    write_private(path, rendered(server=server, ca_pem=ca_pem, user=user, credential=pair))
-    typer.echo(export_line(path))
