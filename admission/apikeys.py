@@ -59,6 +59,13 @@ def without_keys(data: bytes) -> bytes:
     return _INSIDE.sub(lambda found: found[1] + b"*" * len(found[2]), data) if _OURS in data else data
 
 
+def attempted(credentials: Credentials) -> str:
+    """What may be shown of the key of a request that was refused; empty if it has none that looks like one."""
+    headers = credentials.headers
+    shown = headers.get(HEADER) or bearer(headers.get(b"authorization")) or b""
+    return shown[: len(LIVE) + SHOWN].decode() if _KEY(shown) else ""
+
+
 def is_key(text: bytes) -> bool:
     """Whether it has the form of a key, and its checksum is right."""
     return len(text) == _LENGTH and _KEY(text) is not None and _checksum(text[:-_CHECKED]).encode() == text[-_CHECKED:]
@@ -87,11 +94,12 @@ class ApiKey:
 class _Known:
     """A key as it is kept: what is asked of it for each request is here, ready."""
 
-    __slots__ = ("digest", "expires", "identity", "key", "used")
+    __slots__ = ("digest", "expires", "hint", "identity", "key", "used")
 
     def __init__(self, key: ApiKey, used: float) -> None:
         self.key = key
         self.digest = bytes.fromhex(key.digest)
+        self.hint = key.hint.encode()
         self.expires = key.expires
         self.identity = authenticated(Identity(key.user, groups=key.groups, extra=((CREDENTIAL_ID, (key.hint,)),)))
         self.used = used
@@ -158,9 +166,9 @@ class ApiKeys:
         return known.identity
 
     def _find(self, key: bytes) -> _Known | None:
-        """A key that is known has had its checksum right; of one that is not, nothing is asked."""
+        """The key, if it is known, and begins as its object says: logs name it by that."""
         if len(key) != _LENGTH or not (self._test or key.startswith(LIVE.encode())):
             return None
         digest = sha256(key).digest()
         known = self._by_digest.get(digest)
-        return known if known is not None and compare_digest(known.digest, digest) else None
+        return known if known is not None and compare_digest(known.digest, digest) and key.startswith(known.hint) else None

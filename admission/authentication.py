@@ -20,7 +20,7 @@ from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 from admission.identity import NOBODY, Authenticator, Credentials, Identity
-from registry.errors import TooManyRequests, Unauthorized
+from registry.errors import ApiError, TooManyRequests, Unauthorized
 
 Anonymous = Literal["off", "health", "on"]
 
@@ -83,11 +83,13 @@ class AuthenticatorChain:
             raise
 
     async def holds(self, credentials: Credentials) -> bool:
-        """Whether a credential that was good still is. It is no login: it counts nowhere."""
+        """Whether a credential that was good still is; also yes when that cannot be told now. It is no login: it counts nowhere."""
         try:
             await self._known(credentials)
         except Unauthorized:
             return False
+        except ApiError:
+            return True
         return True
 
     async def _known(self, credentials: Credentials) -> Identity:

@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from admission.apikeys import without_keys
+from admission.apikeys import attempted, without_keys
 from admission.identity import CREDENTIAL_ID, Credentials, Identity
 from apiserver.negotiation import PROTOBUF, YAML
 from apiserver.protobuf import encode_status
@@ -52,9 +52,11 @@ class Exchange(msgspec.Struct):
 
     @property
     def credential(self) -> str:
-        """By what the one who really asks was known, as the access log tells it; empty where it has no name."""
+        """By what the one who really asks was known, or tried to be, as the access log tells it; empty where it has no name."""
         known = self.behind or self.identity
-        return "" if known is None or not known.extra else dict(known.extra).get(CREDENTIAL_ID, ("",))[0]
+        if known is None:
+            return attempted(self.credentials)
+        return dict(known.extra).get(CREDENTIAL_ID, ("",))[0] if known.extra else ""
 
     @property
     def who(self) -> str:

@@ -87,7 +87,7 @@ class LastUses:
             self._some.set()
 
     async def run(self, door: Door) -> None:
-        """Writes, until it is cancelled; then what was used since then is not written."""
+        """Writes, until it is cancelled; `write` then writes the rest."""
         while True:
             await self._some.wait()
             await sleep_until(self._clock, self._clock.now() + self._period)

@@ -129,8 +129,13 @@ class App:
 
     async def check_watches(self) -> None:
         """Lets those streams end whose credential does not hold any more: it is revoked, or over."""
+        holds: dict[tuple[object, ...], bool] = {}  # by what was shown: many streams show the same
         for stream, credentials in tuple(self._streams.items()):
-            if not await self._authenticator.holds(credentials):
+            shown = (*(credentials.headers.get(name) for name in JOINED[1:]), credentials.certificate)
+            if shown not in holds:
+                holds[shown] = await self._authenticator.holds(credentials)
+                await asyncio.sleep(0)  # to tell it of many takes a while, and requests need not wait for all
+            if not holds[shown]:
                 stream.leave()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

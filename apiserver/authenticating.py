@@ -53,6 +53,11 @@ class Logins:
         """Learns the keys that there are, and every change from now on, until the function that is returned is called."""
         return follow(store, RESOURCE, KeyFollower(self.keys, self._log, self.changed))
 
+    async def finish(self, door: Door, seconds: float = 1.0) -> None:
+        """Writes the last uses that are not written yet, as far as that goes within the time."""
+        with anyio.move_on_after(seconds):
+            await self._last_uses.write(door)
+
     async def run(self, door: Door, check: Callable[[], Awaitable[None]]) -> None:
         """Writes last uses through `door`, and has open watches checked, until it is cancelled."""
         async with anyio.create_task_group() as tasks:

@@ -213,6 +213,7 @@ class Server:
                 version=distribution_version("skep"),
                 blockages=lambda: self._watchdog.blockages,
                 watches=lambda: self.app.watchers,
+                failures=self._logins.failures,
             )
         return self._metrics.scrape(accept)
 
@@ -286,6 +287,7 @@ class Server:
                 self._builtins.stop(self._settings.shutdown_grace_seconds)
                 self.app.end_watches()
                 http.should_exit = True
+            await self._logins.finish(ManagerDoor(self.manager, SYSTEM))
             self._store.end_watches()
             tasks.cancel_scope.cancel()
 

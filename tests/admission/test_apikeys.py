@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admission.apikeys import RESOLUTION, ApiKey, ApiKeys, digest_of, hint_of, is_key, make_key, without_keys
+from admission.apikeys import RESOLUTION, ApiKey, ApiKeys, attempted, digest_of, hint_of, is_key, make_key, without_keys
 from admission.identity import Credentials, Identity
 from registry.errors import Unauthorized
 
@@ -111,6 +111,17 @@ def test_another_object_with_the_same_digest_makes_the_key_stand_for_nobody_else
     assert asked(keys, KEY) == ann
     keys.forget("a")
     assert refused(keys, KEY)
+
+
+def test_a_key_whose_object_shows_another_beginning_is_refused_since_logs_would_name_another() -> None:
+    assert refused(keyring(ApiKey("a", digest_of(KEY), hint_of(OTHER), "ann")), KEY)
+
+
+def test_of_a_refused_key_the_log_shows_its_beginning_and_of_other_texts_nothing() -> None:
+    for name, value in ((b"x-api-key", KEY), (b"authorization", f"Bearer {KEY}")):
+        assert attempted(Credentials({name: value.encode()})) == hint_of(KEY)
+    for text in ("", "secret", KEY[:20], KEY[:-1] + "\n", KEY + "x"):
+        assert attempted(Credentials({b"x-api-key": text.encode()})) == ""
 
 
 def test_uses_are_noted_once_in_a_while_also_when_the_key_is_learnt_anew() -> None:

@@ -12,7 +12,7 @@ from admission.authentication import PUBLIC, Anonymous, AuthenticatorChain, Fail
 from admission.certificates import ClientCertificates
 from admission.identity import ADMIN, NOBODY, Authenticator, Certificate, Credentials, Identity, authenticated
 from admission.tokens import TokenTable
-from registry.errors import ApiError, TooManyRequests, Unauthorized
+from registry.errors import ApiError, ServiceUnavailable, TooManyRequests, Unauthorized
 
 pytestmark = pytest.mark.anyio
 
@@ -172,6 +172,21 @@ async def test_who_fails_too_often_is_told_when_to_come_back_and_a_good_credenti
     assert [type(await refusal(made, bad)) for _ in range(2)] == [Unauthorized, TooManyRequests]
     time.now += 1_000.0
     assert [type(await refusal(made, bad)) for _ in range(4)] == [Unauthorized] * 3 + [TooManyRequests]
+
+
+class Away:
+    """Cannot be asked."""
+
+    async def authenticate(self, credentials: Credentials) -> Identity | None:
+        raise ServiceUnavailable("the issuer does not answer")
+
+
+async def test_a_credential_that_cannot_be_looked_at_now_is_no_failure_and_still_holds() -> None:
+    failures = Failures(1, 1.0, Time())
+    made = chain(Away(), failures=failures)
+    assert type(await refusal(made, shown(b"Bearer wrong"))) is ServiceUnavailable
+    assert await made.holds(shown(b"Bearer wrong"))
+    assert failures.total == 0
 
 
 async def test_who_shows_nothing_has_not_failed_and_a_look_at_a_credential_is_no_login() -> None:
