@@ -18,11 +18,10 @@ import msgspec
 from actors.actor import Actor
 from actors.builtin import namespaces
 from actors.permissions import Permission, permissions
-from admission.identity import AUTHENTICATED, MASTERS
+from admission.identity import AUTHENTICATED, MASTERS, UNAUTHENTICATED
 from admission.rbac import SERVICE_ACCOUNT
 from admission.rules import Rule, on_wire
 from apiserver import builtins
-from apiserver.impersonation import UNAUTHENTICATED
 from registry.actors import ACTOR, LEASE_NAMESPACE, lease_name
 from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.namespace import Namespace

@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from admission.identity import AUTHENTICATED, Identity
+from admission.identity import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, Identity
 from admission.rbac import SERVICE_ACCOUNT
 from admission.review import Attributes, Decision
 from apiserver import refusals
@@ -24,8 +24,6 @@ Decide = Callable[[Attributes], Decision]
 
 PREFIX = b"impersonate-"
 EXTRA = b"impersonate-extra-"
-ANONYMOUS = "system:anonymous"
-UNAUTHENTICATED = "system:unauthenticated"
 AUTHENTICATION = "authentication.k8s.io"
 
 

@@ -17,6 +17,7 @@ from actors.runner import Environment
 from admission.chain import Chain
 from admission.granting import GrantGuard
 from admission.identity import Identity, authenticated
+from admission.key_rules import KeyRules
 from admission.review import Admitter
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
@@ -51,7 +52,7 @@ def make_manager(
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     allows = authorization(registry, store)
-    admission = Admission(chains(registry, log), (*admitters, GrantGuard(allows.rbac, allows.decide)))
+    admission = Admission(chains(registry, log), (KeyRules(allows), *admitters, GrantGuard(allows.rbac, allows.decide)))
     return Manager(registry, store, allows, admission, now=now, chance=chance, largest=largest)
 
 

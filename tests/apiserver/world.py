@@ -8,8 +8,10 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from admission.authentication import is_public
 from admission.granting import GrantGuard
-from admission.identity import ADMIN, AUTHENTICATED, Identity, authenticated
+from admission.identity import ADMIN, AUTHENTICATED, MASTERS, Identity, authenticated
+from admission.key_rules import KeyRules
 from admission.review import Admitter, Attributes, Decision, Review
 from apiserver.admitting import Admission
 from apiserver.bootstrapping import bring
@@ -24,6 +26,7 @@ from apiserver.target import Target, resolve, segments
 from apiserver.wiring import actors_of, chains
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
+from registry.builtin.apikey import API_KEY
 from registry.errors import ApiError
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
@@ -167,11 +170,13 @@ class World:
 
 
 class OpenAuthorizer:
-    """Whoever is authenticated may do all."""
+    """Whoever is authenticated may do all but be somebody else, and everybody may ask for what is public."""
 
     def decide(self, attributes: Attributes) -> Decision:
-        allowed = AUTHENTICATED in attributes.identity.groups
-        return Decision(allowed, "" if allowed else "only those who are authenticated may do anything")
+        groups = attributes.identity.groups
+        if attributes.verb == "impersonate":
+            return Decision(MASTERS in groups)
+        return Decision(AUTHENTICATED in groups or is_public(attributes.path))
 
 
 @asynccontextmanager
@@ -182,12 +187,12 @@ async def opened(
 
     `roles`: rights are given by roles; otherwise whoever is authenticated may do all but what belongs to an owner.
     """
-    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
+    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY))
     log = Told()
     async with open_store("sqlite://", options) as store:
         who = authorization(registry, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
-        handlers = Admission(chains(registry, log), (*admitters, *guards))  # type: ignore[arg-type]
+        handlers = Admission(chains(registry, log), (KeyRules(who), *admitters, *guards))  # type: ignore[arg-type]
         manager = Manager(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
