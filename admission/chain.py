@@ -128,6 +128,7 @@ class Steps:
         self._defaulters = defaulters
         self._mutators = mutators
         self._validators = validators
+        self.defaults = bool(defaulters)
         self.changes = bool(defaulters or mutators)
         self.validates = bool(validators)
         self.waits = any(step.waits for step in validators)
