@@ -23,7 +23,7 @@ from admission.identity import Identity
 from apiserver.answers import Exchange, Message, Send, Trail
 from apiserver.audit_file import Counts, Writer
 from apiserver.audit_policy import Asked, Level, Policy
-from apiserver.audit_secrets import LONGEST, Body, is_secret, marked, told
+from apiserver.audit_secrets import LONGEST, Body, Secrets, is_secret
 from apiserver.calls import Answer, Call, Kept
 from apiserver.logs import SECRET_TEXTS
 from apiserver.manager import Manager
@@ -54,6 +54,7 @@ class Auditor:
     def __init__(self, policy: Policy, writer: Writer, *, now: Callable[[], float], chance: random.Random) -> None:
         self.policy = policy
         self._writer = writer
+        self.secrets = Secrets()
         self.now = now
         self._chance = chance
 
@@ -83,7 +84,7 @@ class Auditor:
     def write(self, event: Document, target: Target | None, request: Body | None, response: Body | None) -> None:
         """Hands an event to the thread that writes it."""
         size = ENTRY + sum(len(body.data) for body in (request, response) if body is not None)
-        self._writer.put(partial(_line, event, target, request, response), size)
+        self._writer.put(partial(_line, self.secrets, event, target, request, response), size)
 
 
 class Followed(Trail):
@@ -230,8 +231,8 @@ class Followed(Trail):
         error = self._refusal
         if error is None:
             return status
-        quotes = is_secret(self._exchange.target) or bool(marked(self._exchange.target))
-        said = {"status": "Failure", "reason": error.reason, "message": "" if quotes else error.message[:LONGEST_TEXT]}
+        quoted = self._auditor.secrets.quoted(self._exchange.target)
+        said = {"status": "Failure", "reason": error.reason, "message": "" if quoted else error.message[:LONGEST_TEXT]}
         return {**status, **{key: value for key, value in said.items() if value}}
 
     def _annotations(self) -> Document:
@@ -322,14 +323,14 @@ def _micro_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _line(event: Document, target: Target | None, request: Body | None, response: Body | None) -> bytes:
+def _line(secrets: Secrets, event: Document, target: Target | None, request: Body | None, response: Body | None) -> bytes:
     """The line of an event, with its line break. Called in the thread that writes it."""
     for pattern, instead in SECRET_TEXTS:
         event["requestURI"] = pattern.sub(instead, event["requestURI"])
     for name, body in (("request", request), ("response", response)):
         if body is None:
             continue
-        value, why = told(body, target)
+        value, why = secrets.told(body, target)
         if why:
             event.setdefault("annotations", {})[f"{LEFT_OUT}-{name}"] = why
         else:

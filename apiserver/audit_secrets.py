@@ -8,7 +8,6 @@ where those fields are is left out whole.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -39,17 +38,6 @@ def is_secret(target: Target | None) -> bool:
     return target is not None and (target.kind.plural in NEVER or target.subresource in NEVER_BELOW)
 
 
-def marked(target: Target | None) -> tuple[Path, ...]:
-    """The paths of the fields that are masked."""
-    return () if target is None else _of_kind(target.kind)
-
-
-@lru_cache(maxsize=1_024)
-def _of_kind(kind: Kind) -> tuple[Path, ...]:
-    """Of all versions together: one that has no such field has nothing to be masked there."""
-    return tuple(dict.fromkeys(path for version in kind.versions for path in _paths(version.schema.node, ())))
-
-
 def _paths(node: Node, path: Path) -> Sequence[Path]:
     if node.format == "password" or node.extensions.get(MARK):
         return [path]
@@ -70,24 +58,44 @@ class Body(msgspec.Struct, frozen=True):
     patch: bool = False
 
 
-def told(body: Body, target: Target | None) -> tuple[Any, str]:
-    """What may be told of a body, and if that is nothing, why."""
-    if is_secret(target):
-        return None, "it may hold credentials"
-    if len(body.data) > LONGEST:
-        return None, f"it has {len(body.data)} bytes, and no more than {LONGEST} are told"
-    try:
-        value = _read(body)
-    except (msgspec.DecodeError, Malformed, UnicodeDecodeError, ValueError, RecursionError):
-        return None, "it is not JSON or YAML that can be read"
-    paths = marked(target)
-    if target is None or not paths:
-        return value, ""
-    if isinstance(value, list):  # a JSON patch: its paths may be above or below those of the marks
-        return [_without_value(each) for each in value], ""
-    if not isinstance(value, dict):
-        return None, "it is not known where its secrets are"
-    return _masked_document(value, target.kind, paths, patch=body.patch)
+class Secrets:
+    """Knows, of each kind of one registry, where its secrets are."""
+
+    def __init__(self) -> None:
+        self._marked: dict[str, tuple[Path, ...]] = {}
+
+    def marked(self, target: Target | None) -> tuple[Path, ...]:
+        """The paths of the fields that are masked, of all versions together: one that has no such field has nothing there."""
+        if target is None:
+            return ()
+        found = self._marked.get(target.kind.resource)
+        if found is None:
+            paths = (path for version in target.kind.versions for path in _paths(version.schema.node, ()))
+            found = self._marked[target.kind.resource] = tuple(dict.fromkeys(paths))
+        return found
+
+    def quoted(self, target: Target | None) -> bool:
+        """Whether a refusal may quote a secret, since it is about what has some."""
+        return is_secret(target) or bool(self.marked(target))
+
+    def told(self, body: Body, target: Target | None) -> tuple[Any, str]:
+        """What may be told of a body, and if that is nothing, why."""
+        if is_secret(target):
+            return None, "it may hold credentials"
+        if len(body.data) > LONGEST:
+            return None, f"it has {len(body.data)} bytes, and no more than {LONGEST} are told"
+        try:
+            value = _read(body)
+        except (msgspec.DecodeError, Malformed, UnicodeDecodeError, ValueError, RecursionError):
+            return None, "it is not JSON or YAML that can be read"
+        paths = self.marked(target)
+        if target is None or not paths:
+            return value, ""
+        if isinstance(value, list):  # a JSON patch: its paths may be above or below those of the marks
+            return [_without_value(each) for each in value], ""
+        if not isinstance(value, dict):
+            return None, "it is not known where its secrets are"
+        return _masked_document(value, target.kind, paths, patch=body.patch)
 
 
 def _read(body: Body) -> Any:
