@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import pytest
@@ -16,7 +16,7 @@ from registry.builtin.event import CoreEvent
 from registry.errors import Cause, Forbidden, InternalError, Invalid
 from registry.kinds import RegistryError, Scale
 from registry.plugin import Plugin, build
-from registry.resource import Resource, Spec, Status, replace
+from registry.resource import ListSet, Resource, Spec, Status, Time, replace
 from tests.apiserver.world import CONFIGMAPS, OWNER, SOMEBODY, TRINKETS, Trinket, opened, trinkets
 
 pytestmark = pytest.mark.anyio
@@ -29,6 +29,8 @@ class CraneSpec(Spec):
     replicas: int = 1
     load: int = 0
     note: str | None = None
+    tags: Annotated[list[str] | None, ListSet] = None
+    since: Time | None = None
 
 
 class CraneStatus(Status):
@@ -165,6 +167,9 @@ async def test_causes_of_the_schema_of_handlers_and_of_admitters_are_one_answer(
             "spec.note",
             "spec",
         ]
+        with pytest.raises(Invalid) as caught:  # the types are right, so handlers of the plugin are asked
+            await world.make(CRANES, "a", spec={"tags": ["a", "a"], "since": "yesterday"})
+        assert [cause.field for cause in caught.value.causes] == ["spec.tags[1]", "spec.since", "spec.load", "spec.note"]
         with pytest.raises(Invalid) as caught:  # what its type does not take no handler can be given
             await world.make(CRANES, "a", spec={"load": "three"})
         assert [cause.field for cause in caught.value.causes] == ["spec.load"]
