@@ -20,6 +20,7 @@ from admission.identity import NOBODY, Credentials, Identity
 from admission.review import Attributes
 from apiserver import answers, asking, fencing, forms, refusals, watch
 from apiserver.answers import Exchange, Headers, Message, Send
+from apiserver.audit import Auditor
 from apiserver.calls import Call
 from apiserver.forms import View
 from apiserver.impersonation import asked, impersonated
@@ -99,6 +100,7 @@ class App:
         chance: random.Random,
         body_limit: int,
         timing: Timing = Timing(),
+        auditor: Auditor | None = None,
     ) -> None:
         self._manager = manager
         self._store = store
@@ -110,6 +112,7 @@ class App:
         self._chance = chance
         self._body_limit = body_limit
         self._timing = timing
+        self._auditor = auditor
         self._targets: dict[bytes, Target] = {}
         self._streams: dict[watch.Stream, Credentials] = {}
         self._fanout = watch.Fanout()
@@ -144,6 +147,8 @@ class App:
             raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
         begun = time.perf_counter()
         exchange = Exchange(scope["method"], scope["path"], _headers(scope["headers"]))
+        if self._auditor is not None:
+            send = self._auditor.open(exchange, _address(scope), scope["query_string"], send)
         try:
             await self._answer(exchange, scope, receive, send)
         except ApiError as error:
@@ -157,9 +162,10 @@ class App:
             raise
         except Exception as error:
             self._log.error("a request failed unexpectedly", method=exchange.method, path=exchange.path, exc_info=error)
-            await self._refuse(exchange, InternalError("Internal error occurred: see the server's log"), send)
+            await self._refuse(exchange, InternalError("Internal error occurred: see the server's log"), send, panicked=True)
         finally:
             self._record(exchange, time.perf_counter() - begun)
+            exchange.trail.complete()
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         exchange.credentials = Credentials(exchange.headers, _address(scope), scope.get(CERTIFICATE), exchange.path)
@@ -196,10 +202,13 @@ class App:
             exchange.act_as(impersonated(exchange.identity, scope["headers"], wanted, decide))
         attributes = ask(exchange.identity or NOBODY)
         decision = decide(attributes)
+        exchange.trail.decided(decision)
         if not decision.allowed:
             raise refusals.unauthorized(attributes, decision.reason)
 
     async def _page(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        exchange.verb = exchange.method.lower()
+        exchange.trail.judge()
         self._permit(exchange, scope, lambda who: asking.of_path(who, exchange.method, exchange.path))
 
         async def noted(message: Message) -> None:
@@ -207,7 +216,6 @@ class App:
                 exchange.status, exchange.sent = message["status"], True
             await send(message)
 
-        exchange.verb = exchange.method.lower()
         await self._pages(scope, receive, noted)
 
     async def _resource(self, exchange: Exchange, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
@@ -218,12 +226,14 @@ class App:
                 query["fieldSelector"] = [f"metadata.name={target.name}"]
                 target = Target(target.kind, target.version, target.namespace)
         exchange.target, exchange.verb = target, asking.verb_of(exchange.method, target.name, query)
+        exchange.trail.judge()
         if asked(exchange.headers):
             wanted = asking.attributes(exchange.identity or NOBODY, exchange.verb, target, query)
             exchange.act_as(impersonated(exchange.identity, scope["headers"], wanted, self._manager.authorization.decide))
         if exchange.identity is None:
             raise Unauthorized
         call = Call(exchange.identity, exchange.verb, target, query)
+        exchange.trail.follow(call)
         self._manager.authorize(call)
         _check_method(exchange.method, call.verb, target)
         try:
@@ -248,6 +258,7 @@ class App:
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await _body(exchange.headers, receive, self._body_limit, seconds)
         answer = await self._manager.handle(call)
+        exchange.trail.answered(answer)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
             headers += answers.warning_headers(call.warnings)
@@ -277,6 +288,7 @@ class App:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         exchange.status, exchange.sent = 200, True
+        exchange.trail.started()
 
         async def write(data: bytes) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -322,7 +334,8 @@ class App:
             listener.cancel()
             self._streams.pop(stream, None)
 
-    async def _refuse(self, exchange: Exchange, error: ApiError, send: Send) -> None:
+    async def _refuse(self, exchange: Exchange, error: ApiError, send: Send, *, panicked: bool = False) -> None:
+        exchange.trail.refused(error, panicked=panicked)
         if exchange.sent:
             raise error
         if isinstance(error, ServerTimeout):

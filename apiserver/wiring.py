@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from actors.actor import Actor, from_declaration
 from actors.clock import Clock
@@ -21,6 +22,7 @@ from admission.key_rules import KeyRules
 from admission.review import Admitter
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
+from apiserver.audit import AuditedManager, Auditor
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
 from apiserver.calls import Call
@@ -31,6 +33,7 @@ from apiserver.target import Target
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
+from registry.conversion import for_models
 from registry.errors import AlreadyExists
 from registry.kinds import Registry
 from storage.sql import SqlStore
@@ -48,21 +51,26 @@ def make_manager(
     chance: random.Random,
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
+    auditor: Auditor | None = None,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write; `auditor`
+    follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     allows = authorization(registry, store)
     admission = Admission(chains(registry, log), (KeyRules(allows), *admitters, GrantGuard(allows.rbac, allows.decide)))
-    return Manager(registry, store, allows, admission, now=now, chance=chance, largest=largest)
+    make = Manager if auditor is None else partial(AuditedManager, auditor)
+    return make(registry, store, allows, admission, now=now, chance=chance, largest=largest)
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:
     """The admission handlers of each kind that has any."""
     made = {}
+    conversions = for_models(registry)
     for kind in registry.kinds:
-        mutators, validators = registry.mutators(kind), (*registry.validators(kind), *guards(kind))
-        if mutators or validators:
-            made[kind.resource] = Chain(mutators, validators, log)
+        defaulters, mutators = registry.defaulters(kind), registry.mutators(kind)
+        validators = (*registry.validators(kind), *guards(kind))
+        if defaulters or mutators or validators:
+            made[kind.resource] = Chain(mutators, validators, log, defaulters=defaulters, conversions=conversions)
     return made
 
 

@@ -181,11 +181,17 @@ class OpenAuthorizer:
 
 @asynccontextmanager
 async def opened(
-    *plugins: Plugin, options: Options = PLAIN, seed: int = 0, admitters: Sequence[Admitter] = (), roles: bool = False
+    *plugins: Plugin,
+    options: Options = PLAIN,
+    seed: int = 0,
+    admitters: Sequence[Admitter] = (),
+    roles: bool = False,
+    make: Callable[..., Manager] = Manager,
 ) -> AsyncIterator[World]:
     """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`.
 
     `roles`: rights are given by roles; otherwise whoever is authenticated may do all but what belongs to an owner.
+    `make` makes its manager.
     """
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY))
     log = Told()
@@ -193,7 +199,7 @@ async def opened(
         who = authorization(registry, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
         handlers = Admission(chains(registry, log), (KeyRules(who), *admitters, *guards))  # type: ignore[arg-type]
-        manager = Manager(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed))
+        manager = make(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
