@@ -27,6 +27,7 @@ from apiserver.manager import Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import list_options, parse_query, text
 from apiserver.protocol import CERTIFICATE, COMPLETE, CONNECTION
+from apiserver.revoking import Revoker
 from apiserver.target import PageNotFound, Target, resolve, resource_parts
 from registry.documents import dump_yaml
 from registry.errors import (
@@ -112,6 +113,7 @@ class App:
         self._timing = timing
         self._targets: dict[bytes, Target] = {}
         self._streams: dict[watch.Stream, Credentials] = {}
+        self._revoker = Revoker(manager.authorization.rbac, manager.authorization.decide)
         self._fanout = watch.Fanout()
         self._ending = False
         self._complained_at = -COMPLAIN_EVERY
@@ -293,7 +295,11 @@ class App:
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,
         )
-        await self._run_stream(stream, place, receive, exchange.credentials)
+        self._revoker.admit(stream, asking.attributes(call.identity, call.verb, call.target, call.query))
+        try:
+            await self._run_stream(stream, place, receive, exchange.credentials)
+        finally:
+            self._revoker.dismiss(stream)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _run_stream(self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials) -> None:
