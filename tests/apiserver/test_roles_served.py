@@ -44,7 +44,7 @@ async def test_whoever_may_not_ask_is_not_told_what_is_there(tmp_path: Path) -> 
             ("DELETE", "/api/v1/namespaces/shop/things", 'things is forbidden: User "ann" cannot deletecollection'),
             ("PUT", CONFIGMAPS, 'configmaps is forbidden: User "ann" cannot update'),
             ("POST", "/api/v1/configmaps", 'configmaps is forbidden: User "ann" cannot create'),
-            ("BREW", f"{CONFIGMAPS}/a", 'configmaps "a" is forbidden: User "ann" cannot brew'),
+            ("OPTIONS", f"{CONFIGMAPS}/a", 'configmaps "a" is forbidden: User "ann" cannot options'),
             ("POST", f"{TRINKETS}/a/nothing", 'trinkets.trinkets.example "a" is forbidden: User "ann" cannot create'),
             ("GET", "/nothing/at/all", 'forbidden: User "ann" cannot get path "/nothing/at/all"'),
             ("GET", "/metrics", 'forbidden: User "ann" cannot get path "/metrics"'),
