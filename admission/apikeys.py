@@ -34,7 +34,7 @@ _ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 _CHECKED = 6
 _LENGTH = len(LIVE) + CHANCE + _CHECKED
 _KEY = re.compile(rb"skep_(?:live|test)_[0-9A-Za-z]{38}").fullmatch
-_OURS = b"skep_"
+_PREFIXES = (LIVE.encode(), TEST.encode())
 _INSIDE = re.compile(rb"(skep_(?:live|test)_[0-9A-Za-z]{4})([0-9A-Za-z]+)")
 
 
@@ -56,7 +56,7 @@ def digest_of(key: str) -> str:
 
 def without_keys(data: bytes) -> bytes:
     """The same number of bytes, with stars for what of keys is not shown. For what is answered, whose insides clients sent."""
-    return _INSIDE.sub(lambda found: found[1] + b"*" * len(found[2]), data) if _OURS in data else data
+    return _INSIDE.sub(lambda found: found[1] + b"*" * len(found[2]), data) if b"skep_" in data else data
 
 
 def attempted(credentials: Credentials) -> str:
@@ -152,7 +152,7 @@ class ApiKeys:
         key = headers.get(HEADER)
         if key is None:
             key = bearer(headers.get(b"authorization"))
-            if key is None or not key.startswith(_OURS):
+            if key is None or not key.startswith(_PREFIXES):
                 return None
         known = self._find(key)
         if known is None:
@@ -167,7 +167,7 @@ class ApiKeys:
 
     def _find(self, key: bytes) -> _Known | None:
         """The key, if it is known, and begins as its object says: logs name it by that."""
-        if len(key) != _LENGTH or not (self._test or key.startswith(LIVE.encode())):
+        if len(key) != _LENGTH or not (self._test or key.startswith(_PREFIXES[0])):
             return None
         digest = sha256(key).digest()
         known = self._by_digest.get(digest)

@@ -28,6 +28,10 @@ PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 """Paths, with all below them, that tell nobody anything but that a server is there, and how it is."""
 
 
+TELL_EVERY = 60.0
+"""Seconds between two times that it is told that logins are slowed."""
+
+
 def is_public(path: str) -> bool:
     """Whether a path, percent-decoded, is one that everybody may ask for by default."""
     return path.startswith(PUBLIC) and any(path == each or path.startswith(f"{each}/") for each in PUBLIC)
@@ -39,12 +43,25 @@ class Failures:
     An address of IPv6 counts as its /64, which is what one customer has; one of IPv4 in the form of IPv6 as that of IPv4.
     """
 
-    def __init__(self, burst: int, per_second: float, now: Callable[[], float], most: int = 10_000) -> None:
-        """`burst` may fail at once, then `per_second`. `now` is in seconds and never goes back; `most` addresses are remembered."""
+    def __init__(
+        self,
+        burst: int,
+        per_second: float,
+        now: Callable[[], float],
+        *,
+        most: int = 10_000,
+        tell: Callable[[str], None] = lambda _address: None,
+    ) -> None:
+        """`burst` may fail at once, then `per_second`. `now` is in seconds and never goes back; `most` addresses are remembered.
+
+        `tell` is called with an address that is slowed, once in `TELL_EVERY` seconds, whichever it is.
+        """
         self._interval = 1.0 / per_second
         self._room = burst * self._interval
         self._now = now
         self._most = most
+        self._tell = tell
+        self._told_at = -TELL_EVERY
         self._full_at: dict[str, float] = {}  # when a bucket will be full again; who failed last stands last
         self.total = 0  # logins that failed, ever
         self.slowed = 0  # and of these: those that were told to come back later
@@ -59,8 +76,13 @@ class Failures:
         self._full_at[key] = full_at - self._interval if refused else full_at
         if len(self._full_at) > self._most:
             del self._full_at[next(iter(self._full_at))]
-        self.slowed += refused
-        return late if refused else 0.0
+        if not refused:
+            return 0.0
+        self.slowed += 1
+        if now - self._told_at >= TELL_EVERY:
+            self._told_at = now
+            self._tell(key)
+        return late
 
 
 class AuthenticatorChain:

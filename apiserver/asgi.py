@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -28,6 +28,8 @@ from apiserver.manager import Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import list_options, parse_query, text
 from apiserver.protocol import CERTIFICATE, COMPLETE, CONNECTION
+from apiserver.receiving import ASGI, CREDENTIALS, Receive, Scope, address_of, body_of, content_type, headers_of
+from apiserver.revoking import Revoker
 from apiserver.target import PageNotFound, Target, resolve, resource_parts
 from registry.documents import dump_yaml
 from registry.errors import (
@@ -36,25 +38,16 @@ from registry.errors import (
     ExpiredError,
     InternalError,
     NotFound,
-    RequestTimeout,
     ServerTimeout,
     ServiceUnavailable,
-    TooLarge,
     Unauthorized,
-    UnsupportedMediaType,
 )
 from storage.sql import SqlStore
-
-Scope = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-ASGI = Callable[[Scope, Receive, Send], Awaitable[None]]
 
 NO_CACHE = (b"cache-control", b"no-cache, private")
 JSON_HEADER = (b"content-type", b"application/json")
 MEDIA = {JSON: JSON_HEADER, YAML: (b"content-type", b"application/yaml")}
 TEXT = "text/plain; charset=utf-8"
-JOINED = (b"accept", b"authorization", b"x-api-key")
-"""Headers whose values are joined where there are several: Accept is a list, and no credential has a comma in it: two are none."""
 COMPLAIN_EVERY = 10.0
 """Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
@@ -115,6 +108,7 @@ class App:
         self._auditor = auditor
         self._targets: dict[bytes, Target] = {}
         self._streams: dict[watch.Stream, Credentials] = {}
+        self._revoker = Revoker(manager.authorization.rbac, manager.authorization.decide)
         self._fanout = watch.Fanout()
         self._ending = False
         self._complained_at = -COMPLAIN_EVERY
@@ -134,7 +128,7 @@ class App:
         """Lets those streams end whose credential does not hold any more: it is revoked, or over."""
         holds: dict[tuple[object, ...], bool] = {}  # by what was shown: many streams show the same
         for stream, credentials in tuple(self._streams.items()):
-            shown = (*(credentials.headers.get(name) for name in JOINED[1:]), credentials.certificate)
+            shown = (*(credentials.headers.get(name) for name in CREDENTIALS), credentials.certificate)
             if shown not in holds:
                 holds[shown] = await self._authenticator.holds(credentials)
                 await asyncio.sleep(0)  # to tell it of many takes a while, and requests need not wait for all
@@ -146,9 +140,9 @@ class App:
         if scope["type"] != "http":
             raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
         begun = time.perf_counter()
-        exchange = Exchange(scope["method"], scope["path"], _headers(scope["headers"]))
+        exchange = Exchange(scope["method"], scope["path"], headers_of(scope["headers"]))
         if self._auditor is not None:
-            send = self._auditor.open(exchange, _address(scope), scope["query_string"], send)
+            send = self._auditor.open(exchange, address_of(scope), scope["query_string"], send)
         try:
             await self._answer(exchange, scope, receive, send)
         except ApiError as error:
@@ -168,7 +162,7 @@ class App:
             exchange.trail.complete()
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange.credentials = Credentials(exchange.headers, _address(scope), scope.get(CERTIFICATE), exchange.path)
+        exchange.credentials = Credentials(exchange.headers, address_of(scope), scope.get(CERTIFICATE), exchange.path)
         exchange.identity = await self._authenticator.authenticate(exchange.credentials)
         raw_path: bytes = scope["raw_path"]
         target = self._targets.get(raw_path)
@@ -252,11 +246,11 @@ class App:
             await self._watch(exchange, call, view, scope, receive, send)
             return
         if exchange.method not in ("GET", "HEAD"):
-            call.content_type = _content_type(exchange.headers)
+            call.content_type = content_type(exchange.headers)
             call.agent = exchange.headers.get(b"user-agent", b"")
             call.epoch = exchange.headers.get(fencing.HEADER, b"").decode("latin-1")
             seconds = None if COMPLETE in scope else self._timing.body
-            call.body = await _body(exchange.headers, receive, self._body_limit, seconds)
+            call.body = await body_of(exchange.headers, receive, self._body_limit, seconds)
         answer = await self._manager.handle(call)
         exchange.trail.answered(answer)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
@@ -305,7 +299,11 @@ class App:
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,
         )
-        await self._run_stream(stream, place, receive, exchange.credentials)
+        self._revoker.admit(stream, asking.attributes(call.identity, call.verb, call.target, call.query))
+        try:
+            await self._run_stream(stream, place, receive, exchange.credentials)
+        finally:
+            self._revoker.dismiss(stream)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _run_stream(self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials) -> None:
@@ -373,35 +371,6 @@ class App:
         self._access.record(identity, exchange.verb, resource, namespace, target.name, exchange.status, seconds, credential)
 
 
-def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name. Of one that is there more than once the first counts, unless it is one of `JOINED`."""
-    found = dict(raw)
-    if len(found) == len(raw):
-        return found
-    found = {}
-    for name, value in raw:
-        if name in JOINED and name in found:
-            found[name] += b"," + value
-        else:
-            found.setdefault(name, value)
-    return found
-
-
-def _address(scope: Scope) -> str:
-    """Where a request came from; empty when that is not known."""
-    client = scope.get("client")
-    return client[0] if client else ""
-
-
-def _content_type(headers: Mapping[bytes, bytes]) -> str:
-    encoding = headers.get(b"content-encoding", b"identity")
-    if encoding not in (b"identity", b""):
-        raise UnsupportedMediaType(
-            f"bodies in the encoding {encoding.decode('latin-1')!r} are not read here: send them as they are"
-        )
-    return headers.get(b"content-type", b"").decode("latin-1")
-
-
 def _check_method(method: str, verb: str, target: Target) -> None:
     """Whether a method on a path means anything. Raises MethodNotAllowed, PageNotFound, BadRequest."""
     if method not in asking.VERBS:
@@ -412,40 +381,3 @@ def _check_method(method: str, verb: str, target: Target) -> None:
         raise PageNotFound
     if verb in ("update", "patch"):
         raise BadRequest("name must be provided")
-
-
-async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float | None) -> bytes:
-    """The whole body of a request. Raises TooLarge as soon as it is known, from the header or on the way; RequestTimeout.
-
-    It has to come within `seconds`; None: it is here.
-    """
-    declared = headers.get(b"content-length", b"0")
-    if declared.isdigit() and int(declared[:20]) > limit:
-        raise _too_large(limit)
-    if seconds is None:
-        return await _received(receive, limit)
-    try:
-        async with asyncio.timeout(seconds):
-            return await _received(receive, limit)
-    except TimeoutError:
-        raise RequestTimeout(f"the body of the request did not come within {seconds:g} seconds") from None
-
-
-async def _received(receive: Receive, limit: int) -> bytes:
-    parts: list[bytes] = []
-    size = 0
-    while True:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise BadRequest("the client went away before its request was complete")
-        part: bytes = message.get("body", b"")
-        size += len(part)
-        if size > limit:
-            raise _too_large(limit)
-        if not message.get("more_body", False):
-            return part if not parts else b"".join((*parts, part))
-        parts.append(part)
-
-
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge(f"Request entity too large: limit is {limit}")

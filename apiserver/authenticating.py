@@ -40,9 +40,12 @@ class Logins:
         self._changed = anyio.Event()
         self._last_uses = LastUses(clock, log)
         self.keys = ApiKeys(clock.time, test=settings.test_keys, used=self._last_uses.note)
-        self.failures = Failures(settings.failures, settings.failures_per_second, clock.now)
+        self.failures = Failures(settings.failures, settings.failures_per_second, clock.now, tell=self._slowed)
         known: Sequence[Authenticator] = (self.keys, TokenTable([(admin_token, ADMIN)]), *others, ClientCertificates(clock.time))
         self.chain = AuthenticatorChain(known, anonymous=settings.anonymous, failures=self.failures)
+
+    def _slowed(self, address: str) -> None:
+        self._log.warning("failed logins are slowed", address=address, failed=self.failures.total, slowed=self.failures.slowed)
 
     def changed(self) -> None:
         """A credential is revoked, or may be: open watches are looked at soon."""

@@ -163,7 +163,7 @@ class Stream:
         """Sends what is new, if nothing is under way; what cannot be done at once is left to the stream's task. Does not raise."""
         self._asked = False
         cursor, push = self._cursor, self._push
-        if cursor is None or push is None or self._unsent:
+        if cursor is None or push is None or self._unsent or self._left:
             return
         try:
             data = self._lines(cursor.take())

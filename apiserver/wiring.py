@@ -57,7 +57,8 @@ def make_manager(
     follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     allows = authorization(registry, store)
-    admission = Admission(chains(registry, log), (KeyRules(allows), *admitters, GrantGuard(allows.rbac, allows.decide)))
+    guards = (KeyRules(allows), GrantGuard(allows.rbac, allows.decide))
+    admission = Admission(chains(registry, log), (*admitters, *guards))
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     return make(registry, store, allows, admission, now=now, chance=chance, largest=largest)
 

@@ -73,13 +73,14 @@ GUESSES = ["", KEY[:-1], KEY + "0", KEY.upper(), hint_of(KEY), digest_of(KEY), m
 def test_a_guess_is_refused(guess: str) -> None:
     keys = keyring(known(KEY))
     assert refused(keys, guess, header="x-api-key")
-    assert not guess.startswith("skep_") or refused(keys, guess)
+    assert not guess.startswith("skep_live_") or refused(keys, guess)
 
 
 def test_what_is_no_key_is_left_to_others_as_a_bearer_token_and_refused_as_a_key() -> None:
     keys = keyring(known(KEY))
     assert asked(keys, "eyJhbGciOi.eyJzdWIi.sig") is None
     assert asked(keys, b"\xff\xfe") is None
+    assert asked(keys, "skep_is-how-the-token-of-an-admin-may-begin") is None
     assert refused(keys, "eyJhbGciOi.eyJzdWIi.sig", header="x-api-key")
     assert anyio.run(keys.authenticate, Credentials({})) is None
 

@@ -217,6 +217,18 @@ def test_whose_failures_count_together(one: str, other: str, together: bool) -> 
     assert (failures.failed(other) > 0) is together
 
 
+def test_that_logins_are_slowed_is_told_once_in_a_while_with_one_of_the_addresses() -> None:
+    time, told = Time(), []
+    failures = Failures(1, 0.001, time, tell=told.append)
+    for _ in range(5):
+        failures.failed("192.0.2.1")
+        failures.failed("2001:db8::7")
+    assert told == ["192.0.2.1"]
+    time.now += 60.0
+    failures.failed("2001:db8::7")
+    assert told == ["192.0.2.1", "2001:db8::"]
+
+
 def test_the_table_of_failures_is_bounded_and_forgets_who_failed_longest_ago() -> None:
     failures = Failures(1, 0.001, Time(), most=100)
     assert failures.failed("10.0.0.1") == 0.0

@@ -96,8 +96,8 @@ def trinkets(mutators: Sequence[Mutator] = (), validators: Sequence[Validator] =
         plugin.validates(Trinket)(validator)
 
     @plugin.actor(Trinket, name="polish")
-    async def polish(trinket: Trinket) -> None:
-        del trinket
+    async def polish(trinket: Trinket, client: object) -> None:
+        del trinket, client
 
     return plugin
 

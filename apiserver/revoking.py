@@ -1,0 +1,69 @@
+"""A stream ends soon after the right to it was taken away.
+
+When a role or a binding changes in a way that may take a right away, all open streams are asked about again, `TURN` of them at a
+time, so that thousands of them hold up nobody. Whoever may not watch any more is sent nothing from then on, and finds out why when
+they come back. Changes that come while a pass is under way are looked at by another one after it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable
+from typing import Protocol
+
+from admission.rbac import Rbac
+from admission.review import Attributes, Decision
+
+TURN = 200
+"""Streams that are asked about before other things have their turn."""
+
+
+class Leaving(Protocol):
+    """What can be told to end."""
+
+    def leave(self) -> None:
+        """Ends it after what it is sending."""
+        ...
+
+
+class Revoker:
+    """Ends streams. `admit` says what a stream was allowed for, `dismiss` that it is over."""
+
+    def __init__(self, rbac: Rbac, decide: Callable[[Attributes], Decision]) -> None:
+        self._decide = decide
+        self._open: dict[Leaving, Attributes] = {}
+        self._waiting: deque[Leaving] = deque()
+        self._again = False
+        rbac.on_narrowed(self._narrowed)
+
+    def admit(self, stream: Leaving, attributes: Attributes) -> None:
+        """The stream is open. It is asked about once more: the right may have gone since it was."""
+        self._open[stream] = attributes
+        if not self._decide(attributes).allowed:
+            stream.leave()
+
+    def dismiss(self, stream: Leaving) -> None:
+        """The stream is over."""
+        self._open.pop(stream, None)
+
+    def _narrowed(self) -> None:
+        if not self._open:
+            return
+        if self._waiting:
+            self._again = True
+            return
+        self._waiting.extend(self._open)
+        asyncio.get_running_loop().call_soon(self._turn)
+
+    def _turn(self) -> None:
+        for _ in range(min(TURN, len(self._waiting))):
+            stream = self._waiting.popleft()
+            attributes = self._open.get(stream)
+            if attributes is not None and not self._decide(attributes).allowed:
+                stream.leave()
+        if not self._waiting and self._again:
+            self._again = False
+            self._waiting.extend(self._open)
+        if self._waiting:
+            asyncio.get_running_loop().call_soon(self._turn)
