@@ -29,6 +29,7 @@ Document = dict[str, Any]
 
 EVERYTHING = (Rule(("*",), ("*",), ("*",)), Rule(verbs=("*",), non_resource_urls=("*",)))
 WRITES = frozenset({"CREATE", "UPDATE"})
+BINDINGS = frozenset({"rolebindings", "clusterrolebindings"})
 TIDYING = frozenset({"finalizers", "ownerReferences", "managedFields", "resourceVersion"})
 """Metadata by which nobody gets a right."""
 
@@ -53,7 +54,7 @@ class GrantGuard:
         groups = review.identity.groups
         if (MASTERS in groups and AUTHENTICATED in groups) or review.kind is None or _tidies(review):
             return ()
-        if "roleRef" in review.new:
+        if review.kind.plural in BINDINGS:
             self._check_binding(review, review.kind)
         else:
             self._check_role(review, review.kind)
@@ -63,13 +64,13 @@ class GrantGuard:
         name = review.name if review.operation == "UPDATE" else ""
         if self._may(review.identity, "escalate", kind.plural, review.namespace, name):
             return
-        self._check(review, kind, msgspec.convert(review.new.get("rules") or (), tuple[Rule, ...]))
+        self._check(review, kind, _rules(review.new))
         aggregates = any(document and document.get("aggregationRule") for document in (review.new, review.old))
         if aggregates and not self._holds_all(review.identity):
             raise _refused(review, kind, "must have cluster-admin privileges to use the aggregationRule")
 
     def _check_binding(self, review: Review[Document], kind: Kind) -> None:
-        ref: Mapping[str, str] = review.new["roleRef"]
+        ref: Mapping[str, str] = review.new.get("roleRef") or {}
         plural, name = ("roles" if ref.get("kind") == "Role" else "clusterroles"), ref.get("name", "")
         if self._may(review.identity, "bind", plural, review.namespace, name):
             return
@@ -101,6 +102,12 @@ class GrantGuard:
 
     def _may(self, who: Identity, verb: str, plural: str, namespace: str, name: str) -> bool:
         return self._decide(Attributes(who, verb, resource_name(plural, GROUP), "", namespace, name)).allowed
+
+
+def _rules(document: Document) -> tuple[Rule, ...]:
+    """The rules of a role. What is null is absent: whether it may be, others say."""
+    said = [{field: values for field, values in rule.items() if values is not None} for rule in document.get("rules") or ()]
+    return msgspec.convert(said, tuple[Rule, ...])
 
 
 def _tidies(review: Review[Document]) -> bool:

@@ -20,7 +20,7 @@ import msgspec
 
 from admission.identity import Identity
 from admission.review import Attributes, Decision
-from admission.rules import Rule, Table
+from admission.rules import Rule, Table, callings
 from registry.builtin.rbac import ACCOUNT, GROUP, GROUP_KIND, USER
 from registry.selectors import LabelSelector
 
@@ -90,7 +90,7 @@ class _Verdict(msgspec.Struct, frozen=True):
     none: Decision
 
 
-class _Roles(dict[Place, dict[Place, Subject]]):
+class _Roles(dict[Place, dict[Place, Grant]]):
     """Role -> the bindings through which one subject has it in one namespace."""
 
 
@@ -136,7 +136,7 @@ class Rbac:
             if role is not None and who is not None:
                 spaces = self._bound.setdefault(who, {})
                 named = subject if subject.namespace else msgspec.structs.replace(subject, namespace=place.namespace)
-                spaces.setdefault(place.namespace, _Roles()).setdefault(role, {})[place] = named
+                spaces.setdefault(place.namespace, _Roles()).setdefault(role, {})[place] = Grant(role, place, named)
         self._forget(None, narrowed=before is not None and before != binding)
 
     def remove_binding(self, place: Place) -> None:
@@ -238,6 +238,15 @@ class Rbac:
                     waiting.append(candidate)
         return tuple(dict.fromkeys(rule for name in sorted(plain) for rule in self._roles[Place("", name)].rules))
 
+    def roles(self) -> list[Place]:
+        """Where there are roles."""
+        return list(self._roles)
+
+    def namespaces_of(self, identity: Identity) -> list[str]:
+        """The namespaces in which somebody has roles; empty for everywhere."""
+        subjects = [(USER, identity.username), *((GROUP_KIND, group) for group in identity.groups)]
+        return sorted({namespace for who in subjects for namespace in self._bound.get(who, ())})
+
     def aggregated(self) -> list[Place]:
         """The cluster roles that are made of others."""
         return [place for place, role in self._roles.items() if role.selectors is not None]
@@ -253,17 +262,19 @@ class Rbac:
         )
 
     def _granted(self, identity: Identity, namespace: str) -> Iterator[Grant]:
-        subjects: list[Who] = [(USER, identity.username), *((GROUP_KIND, group) for group in dict.fromkeys(identity.groups))]
-        spaces = [self._bound[who] for who in subjects if who in self._bound]
+        bound = self._bound
+        subjects: list[Who] = [(USER, identity.username), *[(GROUP_KIND, group) for group in identity.groups]]
+        spaces = [bound[who] for who in subjects if who in bound]
         for scope in ("", namespace) if namespace else ("",):
             for space in spaces:
-                for role, bindings in space.get(scope, _Roles()).items():
-                    binding, subject = next(iter(bindings.items()))
-                    yield Grant(role, binding, subject)
+                if scope in space:
+                    for bindings in space[scope].values():
+                        yield next(iter(bindings.values()))
 
     def _verdict(self, attributes: Attributes) -> _Verdict:
         plural, _, group = attributes.resource.partition(".")
-        resource = f"{plural}/{attributes.subresource}" if attributes.subresource else plural
+        called = callings(f"{plural}/{attributes.subresource}" if attributes.subresource else plural)
+        verb = attributes.verb
         named: dict[str, Decision] = {}
         absent: dict[str, None] = {}
         for grant in self.grants(attributes.identity, attributes.namespace):
@@ -271,7 +282,7 @@ class Rbac:
             if table is None:
                 absent[_absent(grant.role)] = None
                 continue
-            reach = table.reach(attributes.verb, group, resource)
+            reach = table.reach(verb, group, called)
             if reach.any:
                 return _Verdict(_allowed(grant), {}, _refused(absent))
             for name in reach.names:

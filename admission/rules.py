@@ -13,7 +13,7 @@ about other resources.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import product
 from typing import Any, NamedTuple
 
@@ -61,6 +61,7 @@ class Reach(NamedTuple):
 
 
 NOTHING = Reach(False, _NO_NAMES)
+EVERYTHING = Reach(True, _NO_NAMES)
 
 
 class _Compiled(NamedTuple):
@@ -84,15 +85,17 @@ class Table:
                 for resource in dict.fromkeys(rule.resources):
                     self._by_resource.setdefault(resource, []).append(compiled)
 
-    def reach(self, verb: str, group: str, resource: str) -> Reach:
-        """For which names the rules allow a verb on a resource (`pods`, or `pods/status`)."""
+    def reach(self, verb: str, group: str, callings: Sequence[str]) -> Reach:
+        """For which names the rules allow a verb on a resource, of which `callings` are all names in rules (see `callings`)."""
         names: frozenset[str] = _NO_NAMES
         by_resource = self._by_resource
-        for key in _wildcards(resource):
-            for rule in by_resource.get(key, ()):
+        for called in callings:
+            if called not in by_resource:
+                continue
+            for rule in by_resource[called]:
                 if (verb in rule.verbs or ALL in rule.verbs) and (group in rule.groups or ALL in rule.groups):
                     if not rule.names:
-                        return Reach(True, _NO_NAMES)
+                        return EVERYTHING
                     names |= rule.names
         return Reach(False, names) if names else NOTHING
 
@@ -104,8 +107,8 @@ class Table:
         )
 
 
-def _wildcards(resource: str) -> tuple[str, ...]:
-    """How rules may call a resource."""
+def callings(resource: str) -> tuple[str, ...]:
+    """How rules may call a resource (`pods`, or `pods/status`)."""
     _, slash, subresource = resource.partition("/")
     return (resource, f"*/{subresource}", ALL) if slash else (resource, ALL)
 
@@ -145,7 +148,7 @@ def _holds(held: Table, piece: Rule) -> bool:
     verb = piece.verbs[0]
     if piece.non_resource_urls:
         return held.allows_path(verb, piece.non_resource_urls[0])
-    reach = held.reach(verb, piece.api_groups[0], piece.resources[0])
+    reach = held.reach(verb, piece.api_groups[0], callings(piece.resources[0]))
     return reach.any or (bool(piece.resource_names) and piece.resource_names[0] in reach.names)
 
 

@@ -58,8 +58,8 @@ def selected(query: Query) -> str:
 
 
 def of_path(identity: Identity, method: str, path: str) -> Attributes:
-    """What a request for something else than a resource asks for."""
-    return Attributes(identity, method.lower(), "", path=path)
+    """What a request for something else than a resource asks for. HEAD is a GET whose answer is not sent."""
+    return Attributes(identity, "get" if method == "HEAD" else method.lower(), "", path=path)
 
 
 def unresolved(identity: Identity, method: str, parts: Sequence[str], query: Query) -> Attributes:

@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from apiserver.cli_actor import actor_commands
+from apiserver.cli_auth import auth
 from apiserver.cli_certificate import certificate_commands
 from apiserver.cli_key import key_commands
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
@@ -41,6 +42,7 @@ app.add_typer(token, name="token")
 app.add_typer(actor_commands, name="actor")
 app.add_typer(key_commands, name="key")
 app.add_typer(certificate_commands, name="certificate")
+app.add_typer(auth, name="auth")
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

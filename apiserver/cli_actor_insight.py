@@ -20,7 +20,7 @@ from apiserver.config import StartError, load
 if TYPE_CHECKING:
     from apiserver.reaching import Remote
 
-__all__ = ["actor"]
+__all__ = ["Config", "DataDir", "Kubeconfig", "Server", "actor", "reached"]
 
 ACTORS = "/apis/skep.dev/v1/actors"
 ATTEMPTS = 5
@@ -46,7 +46,7 @@ def list_actors(
 
     Example: skep actor list --data-dir /var/lib/skep
     """
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         found = remote.get(ACTORS)
     from apiserver import showing
 
@@ -66,7 +66,7 @@ def show(
 
     Example: skep actor show uptime-check
     """
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         found = _actor(remote, name)
     from apiserver import showing
 
@@ -88,7 +88,7 @@ def wake(
 
     Example: skep actor wake uptime-check default/home
     """
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         places = _places(remote, _actor(remote, name), keys)
         found = _annotate(remote, name, places)
     typer.echo(f"{name} is woken for {', '.join(places)}")
@@ -106,7 +106,7 @@ def pause(
 
     Example: skep actor pause uptime-check
     """
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         _set_paused(remote, name, paused=True)
 
 
@@ -118,12 +118,13 @@ def resume(
 
     Example: skep actor resume uptime-check
     """
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         _set_paused(remote, name, paused=False)
 
 
 @contextmanager
-def _remote(data_dir: str | None, kubeconfig: Path | None, server: str | None, config: Path | None) -> Iterator[Remote]:
+def reached(data_dir: str | None, kubeconfig: Path | None, server: str | None, config: Path | None) -> Iterator[Remote]:
+    """The server of a data folder, or of a kubeconfig."""
     from apiserver.kubeconfig import FILE
     from apiserver.reaching import from_kubeconfig
 

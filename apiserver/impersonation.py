@@ -96,10 +96,10 @@ def _wanted(asked: list[tuple[bytes, bytes]]) -> tuple[Identity, list[str]]:
         info = f'&user.DefaultInfo{{Name:"", UID:{_quoted(uid)}, Groups:{listed}, Extra:{shown_extra}}}'
         raise BadRequest(f"requested {info} without impersonating a user name")
     pairs = tuple((key, tuple(values)) for key, values in sorted(extra.items()))
-    return Identity(user, uid, _groups(user, groups), pairs), groups
+    return Identity(user, uid, groups_of(user, groups), pairs), groups
 
 
-def _groups(user: str, sent: list[str]) -> tuple[str, ...]:
+def groups_of(user: str, sent: list[str]) -> tuple[str, ...]:
     """The groups that were sent, those that a service account has by its name, and the one that everybody has."""
     groups = list(dict.fromkeys(sent))
     account = _account(user)

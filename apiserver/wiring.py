@@ -25,6 +25,7 @@ from apiserver.admitting import Admission
 from apiserver.audit import AuditedManager, Auditor
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
+from apiserver.builtins import OWN
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
@@ -34,6 +35,7 @@ from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
 from registry.conversion import for_models
+from registry.declarations import DeclarationError
 from registry.errors import AlreadyExists
 from registry.kinds import Registry
 from storage.sql import SqlStore
@@ -76,7 +78,10 @@ def chains(registry: Registry, log: Log) -> dict[str, Chain]:
 
 
 def actors_of(registry: Registry) -> list[Actor]:
-    """Every actor that a server runs. Raises DeclarationError."""
+    """Every actor that a server runs. Raises DeclarationError; also for one with the name, and so the rights, of a built-in one."""
+    for declaration in registry.actors:
+        if declaration.name in OWN:
+            raise DeclarationError(declaration.source, f"actor {declaration.name!r}: that is the name of one of the server's own")
     return [from_declaration(declaration) for declaration in registry.actors]
 
 

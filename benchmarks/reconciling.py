@@ -30,7 +30,7 @@ from admission.identity import ADMIN
 from apiserver.calls import Call
 from apiserver.manager import Manager
 from apiserver.target import Target, resolve, segments
-from apiserver.wiring import actors_of, environment, make_manager
+from apiserver.wiring import actors_of, bootstrap, environment, make_manager
 from benchmarks.parcels import API_VERSION, collection, parcel
 from benchmarks.plugin import Parcel, ParcelStatus
 from registry.builtin import KINDS, NAMESPACE
@@ -89,6 +89,7 @@ async def measure(url: str, name: str, reconcile: Reconcile, seen: Seen) -> dict
     async with open_store(url) as store:
         chance = SystemRandom()
         manager = make_manager(registry, store, log, now=time.time, chance=chance, body_bytes=3 * 2**20)
+        await bootstrap(manager, store, time.time())
         await _seed(manager, store)
         (actor,) = actors_of(registry)
         runner = Runner(actor, environment(manager, actor, clock=SystemClock(), chance=chance, log=log))

@@ -23,6 +23,7 @@ FIRST_S = 1.0
 WATCH_P99_MS = 20.0
 MEMORY_MB = 150.0
 NAMESPACE_SECONDS = 10.0
+DECISION_US = 50.0
 
 
 def table(found: Mapping[str, Any]) -> str:
@@ -91,6 +92,13 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
             )
     if "actors" in found:
         notes += [_backlog(name, found["actors"]) for name in RECONCILED]
+    if "rbac" in found:
+        rbac = found["rbac"]
+        notes.append(
+            f"Roles: with {rbac['bindings']:,} bindings a decision takes {rbac['fresh_us']:.1f} us of CPU "
+            f"(wanted < {DECISION_US:g}: {_met(rbac['fresh_us'] < DECISION_US)}), "
+            f"{rbac['again_us']:.1f} us when it was asked before."
+        )
     if "memory" in found:
         memory = found["memory"]
         notes.append(

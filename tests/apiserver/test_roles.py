@@ -13,8 +13,11 @@ from apiserver.bootstrapping import bring
 from apiserver.bound import UPDATED, bound
 from apiserver.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH
 from apiserver.wiring import actors_of
-from registry.errors import ApiError, Forbidden, NotFound
-from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, TRINKETS, WIDGETS, World, opened, trinkets
+from registry.builtin import KINDS
+from registry.declarations import DeclarationError
+from registry.errors import ApiError, Forbidden, Invalid, NotFound
+from registry.plugin import build
+from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, TRINKETS, WIDGETS, Orphan, World, opened, trinkets
 
 pytestmark = pytest.mark.anyio
 
@@ -311,3 +314,21 @@ async def test_rules_that_take_long_to_compare_are_refused_instead(strict: World
     many = [f"n{number}" for number in range(500)]
     huge = {"metadata": {"name": "x"}, "rules": [{"verbs": many, "apiGroups": many, "resources": many}]}
     assert "too long to be compared" in await refused(strict, "create", ROLES, huge)
+
+
+async def test_a_rule_that_is_null_is_told_to_be_wrong_and_never_let_through(strict: World) -> None:
+    await give(strict, *MAKER)
+    for rules in ([{"verbs": None, "apiGroups": [""], "resources": ["secrets"]}], [{"verbs": ["get"], "nonResourceURLs": ["*"]}]):
+        with pytest.raises((Invalid, Forbidden)):
+            await strict.do("create", ROLES, {"metadata": {"name": "x"}, "rules": rules}, who=ANN)
+
+
+def test_no_actor_of_a_plugin_takes_the_name_and_the_rights_of_the_servers_own() -> None:
+    plugin = trinkets()
+
+    @plugin.actor(Orphan, name="garbage-collector")
+    async def take(orphan: Orphan, client: object) -> None:
+        del orphan, client
+
+    with pytest.raises(DeclarationError, match="one of the server's own"):
+        actors_of(build((plugin,), KINDS))
