@@ -18,6 +18,9 @@ from admission.identity import Identity, authenticated
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
+from apiserver.usage import NAME as QUOTAS
+from apiserver.usage import Usage
+from apiserver.wiring import SYSTEM
 from registry.declarations import Place
 from storage.sql import SqlStore
 
@@ -43,6 +46,7 @@ class Builtins:
         self.collector = Collector(self.census, ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
         self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
+        self.usage = Usage(manager, store, SYSTEM, surroundings(QUOTAS))
         self.census.tell(self.collector, self.expiry, self)
         self._stopping = anyio.Event()
 
@@ -64,6 +68,7 @@ class Builtins:
                 tasks.start_soon(self._kept, namespaces.NAME, self.namespaces.run)
                 tasks.start_soon(self._kept, COLLECTOR, self.collector.run)
                 tasks.start_soon(self._kept, EXPIRY, self.expiry.run)
+                tasks.start_soon(self._kept, QUOTAS, self.usage.run)
             follower.cancel_scope.cancel()
 
     def stop(self, grace: float) -> None:
@@ -72,6 +77,7 @@ class Builtins:
         self.namespaces.stop(grace)
         self.collector.stop(grace)
         self.expiry.stop(grace)
+        self.usage.stop(grace)
 
     async def _kept(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         clock, (pause, longest) = self._around.clock, PAUSES
