@@ -16,9 +16,10 @@ from typing import Any, Protocol
 import msgspec
 
 from admission.identity import Authenticator, Credentials
-from apiserver import answers, fencing, forms, refusals, watch
+from apiserver import answers, fencing, forms, refusals, sections, watch
 from apiserver.answers import Exchange, Headers, Message, Send
 from apiserver.calls import Call
+from apiserver.flow import Flow
 from apiserver.forms import View
 from apiserver.impersonation import asked, impersonated
 from apiserver.manager import Manager
@@ -97,6 +98,7 @@ class App:
         chance: random.Random,
         body_limit: int,
         timing: Timing = Timing(),
+        flow: Flow | None = None,
     ) -> None:
         self._manager = manager
         self._store = store
@@ -108,6 +110,7 @@ class App:
         self._chance = chance
         self._body_limit = body_limit
         self._timing = timing
+        self._flow = flow or Flow(sections.Flow(), time.monotonic)
         self._targets: dict[bytes, Target] = {}
         self._streams: set[watch.Stream] = set()
         self._fanout = watch.Fanout()
@@ -149,7 +152,13 @@ class App:
             self._record(exchange, time.perf_counter() - begun)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange.identity = await self._authenticator.authenticate(Credentials(exchange.headers, _address(scope)))
+        address = _address(scope)
+        try:
+            exchange.identity = await self._authenticator.authenticate(Credentials(exchange.headers, address))
+        except Unauthorized:
+            _, exchange.limits = self._flow.admit(None, address, exchange.path)
+            raise
+        exchange.caller, exchange.limits = self._flow.admit(exchange.identity, address, exchange.path)
         if exchange.identity is None and not exchange.path.startswith(PUBLIC):
             raise Unauthorized
         raw_path: bytes = scope["raw_path"]
@@ -178,9 +187,12 @@ class App:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status, exchange.sent = message["status"], True
+                message = {**message, "headers": [*message["headers"], *exchange.limits]}
             await send(message)
 
         exchange.verb = exchange.method.lower()
+        if exchange.caller is not None:
+            await self._flow.turn(exchange.caller)
         await self._pages(scope, receive, noted)
 
     async def _resource(self, exchange: Exchange, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
@@ -217,11 +229,13 @@ class App:
             call.epoch = exchange.headers.get(fencing.HEADER, b"").decode("latin-1")
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await _body(exchange.headers, receive, self._body_limit, seconds)
-        answer = await self._manager.handle(call)
+        caller = exchange.caller
+        answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
             headers += answers.warning_headers(call.warnings)
         if answer.page is not None:
+            exchange.turn = None if caller is None else lambda: self._flow.turn(caller)
             await answers.pieces(send, headers, forms.many(view, answer.page), exchange)
         elif answer.record is not None:
             await answers.whole(send, answer.code, headers, forms.one(view, answer.record), exchange)
@@ -239,12 +253,17 @@ class App:
         options = list_options(call.query, watch=True)
         matcher = self._manager.matcher(call, options)
         try:
-            place = await watch.begin(self._store, call.target.kind.resource, call.target.namespace, options)
+            target = call.target
+            place = await self._flow.seated(
+                exchange.caller,
+                call.verb,
+                lambda: watch.begin(self._store, target.kind.resource, target.namespace, options),
+            )
         except ExpiredError as expired:
             line = forms.event_line("ERROR", msgspec.json.encode(expired.status()))
             await answers.whole(send, 200, [JSON_HEADER, NO_CACHE], line, exchange)
             return
-        headers = [JSON_HEADER, NO_CACHE, *answers.warning_headers(call.warnings)]
+        headers = [JSON_HEADER, NO_CACHE, *answers.warning_headers(call.warnings), *exchange.limits]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         exchange.status, exchange.sent = 200, True
