@@ -11,22 +11,26 @@ from storage.store import Change, Key, Op, Record, State
 class Layer:
     """Implements `State`: that of `base` after the changes that were applied here. `changed` is what they leave at each key.
 
-    A change costs one look-up. Only when something is listed or counted, the changes since then are sorted in, each once.
+    A change costs two look-ups. Only when something is listed or counted of a resource that was changed, the changes are sorted in,
+    each once.
     """
 
-    __slots__ = ("_base", "_changes", "_counts", "_places", "_sorted", "changed")
+    __slots__ = ("_base", "_changes", "_counts", "_places", "_resources", "_sorted", "changed")
 
     def __init__(self, base: State) -> None:
         self._base = base
         self.changed: dict[Key, Record | None] = {}
         self._changes: list[Change] = []
+        self._resources: set[str] = set()  # those that were changed
         self._sorted = 0  # so many of them are in the two tables, by resource and namespace
         self._counts: dict[tuple[str, str], int] = {}
         self._places: dict[tuple[str, str], dict[str, Record | None]] = {}
 
     def apply(self, change: Change) -> None:
         """Does what a change did."""
-        self.changed[change.record.key] = None if change.op is Op.DELETED else change.record
+        key = change.record.key
+        self.changed[key] = None if change.op is Op.DELETED else change.record
+        self._resources.add(key.resource)
         self._changes.append(change)
 
     def get(self, key: Key) -> Record | None:
@@ -35,13 +39,17 @@ class Layer:
 
     def count(self, resource: str, namespace: str) -> int:
         """How many objects a resource has in a namespace."""
+        if resource not in self._resources:
+            return self._base.count(resource, namespace)
         self._sort_in()
         return self._base.count(resource, namespace) + self._counts.get((resource, namespace), 0)
 
     def list(self, resource: str, namespace: str) -> Sequence[Record]:
         """The objects of a resource in a namespace, by name."""
-        self._sort_in()
         records = self._base.list(resource, namespace)
+        if resource not in self._resources:
+            return records
+        self._sort_in()
         place = self._places.get((resource, namespace))
         if place is None:
             return records
