@@ -77,7 +77,7 @@ class Queues(Generic[T]):
         if self.taken < policy.seats:
             self.taken += 1
             return Arrival.SEATED
-        place = min(hand, key=lambda at: len(self._queues[at]))
+        place = self._shortest(hand)
         queue = self._queues[place]
         if len(queue) >= policy.length or self.bytes + size > policy.size:
             return Arrival.FULL
@@ -87,6 +87,17 @@ class Queues(Generic[T]):
         self.waiting += 1
         self.bytes += size
         return Arrival.WAITS
+
+    def _shortest(self, hand: Sequence[int]) -> int:
+        """The first of the shortest queues of a hand."""
+        best, least = hand[0], len(self._queues[hand[0]])
+        for place in hand:
+            if not least:
+                break
+            length = len(self._queues[place])
+            if length < least:
+                best, least = place, length
+        return best
 
     def leave(self) -> T | None:
         """A seat is given back. Returns who has it now, None if nobody waits."""

@@ -37,6 +37,7 @@ from registry.errors import (
     ServerTimeout,
     ServiceUnavailable,
     TooLarge,
+    TooManyRequests,
     Unauthorized,
     UnsupportedMediaType,
 )
@@ -315,6 +316,8 @@ class App:
     async def _refuse(self, exchange: Exchange, error: ApiError, send: Send) -> None:
         if exchange.sent:
             raise error
+        if isinstance(error, TooManyRequests):
+            await self._flow.hold()
         if isinstance(error, ServerTimeout):
             self._complain(error)
         headers: Headers = [NO_CACHE, *answers.warning_headers(error.warnings)]

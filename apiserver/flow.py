@@ -10,6 +10,8 @@
 * A write has its seat while it is decided and committed: at most `writing` are under way, which is what a transaction can take
   together. A body that is still on its way holds no seat; one that waits counts by its bytes.
 * A watch has a seat for reading until it begins.
+* A refusal is sent after a pause. It would cost nearly as much as an answer, and who repeats it at once, on many connections, would
+  keep the loop busy with refusals.
 * Exempt are questions after the server's health, the actors that the server has declared, and `system:masters`, who must get
   through to mend things (as in Kubernetes).
 
@@ -33,6 +35,8 @@ from registry.errors import TooManyRequests
 
 CALLERS = 16_384
 """Callers who are remembered. Whoever was not heard of for longest is forgotten, and begins anew with a full bucket."""
+HELD = 4_096
+"""Refusals that are held back at once; more are sent as they come."""
 HEALTH = ("/healthz", "/livez", "/readyz")
 READS = frozenset({"get", "list", "watch", "head"})
 T = TypeVar("T")
@@ -166,6 +170,8 @@ class Flow:
         self.writing = Level(policy._replace(seats=settings.writing), by_turn=False)
         self._exempt = frozenset(exempt)
         self._now = now
+        self._pause = settings.refusal_seconds
+        self._held = 0  # refusals that are held back
         self._callers: OrderedDict[str | tuple[str, ...], Caller] = OrderedDict()
 
     def admit(self, identity: Identity | None, address: str, path: str) -> tuple[Caller | None, Pairs]:
@@ -208,6 +214,15 @@ class Flow:
             except TooManyRequests:
                 return
         self.reading.leave()
+
+    async def hold(self) -> None:
+        """Holds a refusal back. Who does what Retry-After says waits longer anyway; who does not can send less meanwhile."""
+        if self._held < HELD:
+            self._held += 1
+            try:
+                await asyncio.sleep(self._pause)
+            finally:
+                self._held -= 1
 
     def _caller(self, identity: Identity | None, address: str) -> Caller:
         key = identity.username if identity is not None else ("", _network(address))

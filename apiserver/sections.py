@@ -125,7 +125,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
     reading: Annotated[
         int, Meta(ge=1, le=100_000, description="Reads that are answered in one turn of the event loop; others wait in queues.")
-    ] = 32
+    ] = 64
     writing: Annotated[int, Meta(ge=1, le=100_000, description="Writes that are under way at once; others wait in queues.")] = 128
     queues: Annotated[int, Meta(ge=1, le=10_000, description="Queues that callers are spread over.")] = 128
     hand: Annotated[int, Meta(ge=1, le=100, description="Queues that one caller may fill.")] = 6
@@ -134,3 +134,6 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         64 * MIB
     )
     wait_seconds: Annotated[float, Meta(ge=0.01, le=600, description="How long a request waits for its turn; then 429.")] = 15.0
+    refusal_seconds: Annotated[
+        float, Meta(ge=0, le=1, description="A 429 is sent after this, so that who repeats at once keeps the server less busy.")
+    ] = 0.25

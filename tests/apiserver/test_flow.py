@@ -68,7 +68,7 @@ class Door:
     def __init__(self, world: World, settings: Settings) -> None:
         self.world = world
         self.clock = Clock()
-        self.flow = Flow(settings, self.clock, {ROBOT.username})
+        self.flow = Flow(msgspec.structs.replace(settings, refusal_seconds=0.0), self.clock, {ROBOT.username})
         health = Health({"readyz": {"ping": ping}, "livez": {"ping": ping}, "healthz": {"ping": ping}}, lambda *_: None)
         self.app = App(
             world.manager,
@@ -359,3 +359,18 @@ async def test_who_waits_too_long_is_refused_and_who_goes_away_leaves_the_queue(
             await given
         assert held.queues.taken == 0
         assert (await at.make("ann", "after")).status == 201
+
+
+async def test_a_refusal_is_held_back_and_only_so_many_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(flows, "HELD", 2)
+    flow = Flow(Settings(refusal_seconds=0.05), lambda: 0.0)
+    ended: list[int] = []
+
+    async def refuse(number: int) -> None:
+        await flow.hold()
+        ended.append(number)
+
+    await together(*(partial(refuse, number) for number in range(4)))
+    assert ended[:2] == [2, 3], "there is no room for these"
+    assert sorted(ended[2:]) == [0, 1]
+    assert flow._held == 0
