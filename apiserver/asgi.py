@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Awaitable, Callable, Mapping, MutableMapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -18,6 +19,7 @@ import msgspec
 from admission.identity import Authenticator, Credentials
 from apiserver import answers, fencing, forms, refusals, sections, watch
 from apiserver.answers import Exchange, Headers, Message, Send
+from apiserver.arriving import meet
 from apiserver.calls import Call
 from apiserver.flow import Flow
 from apiserver.forms import View
@@ -153,13 +155,7 @@ class App:
             self._record(exchange, time.perf_counter() - begun)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        address = _address(scope)
-        try:
-            exchange.identity = await self._authenticator.authenticate(Credentials(exchange.headers, address))
-        except Unauthorized:
-            _, exchange.limits = self._flow.admit(None, address, exchange.path)
-            raise
-        exchange.caller, exchange.limits = self._flow.admit(exchange.identity, address, exchange.path)
+        await meet(exchange, Credentials(exchange.headers, _address(scope)), self._authenticator, self._flow)
         if exchange.identity is None and not exchange.path.startswith(PUBLIC):
             raise Unauthorized
         raw_path: bytes = scope["raw_path"]
@@ -254,12 +250,8 @@ class App:
         options = list_options(call.query, watch=True)
         matcher = self._manager.matcher(call, options)
         try:
-            target = call.target
-            place = await self._flow.seated(
-                exchange.caller,
-                call.verb,
-                lambda: watch.begin(self._store, target.kind.resource, target.namespace, options),
-            )
+            begin = partial(watch.begin, self._store, call.target.kind.resource, call.target.namespace, options)
+            place = await self._flow.seated(exchange.caller, call.verb, begin)
         except ExpiredError as expired:
             line = forms.event_line("ERROR", msgspec.json.encode(expired.status()))
             await answers.whole(send, 200, [JSON_HEADER, NO_CACHE], line, exchange)

@@ -30,6 +30,7 @@ from typing import TypeVar
 from admission.fairness import Arrival, Policy, Queues, deal
 from admission.identity import MASTERS, Identity
 from admission.rates import Bucket, Rate, Rates, parse
+from apiserver.impersonation import UNAUTHENTICATED
 from apiserver.sections import Flow as Settings
 from registry.errors import TooManyRequests
 
@@ -179,6 +180,8 @@ class Flow:
         them."""
         if path.startswith(HEALTH):
             return None, UNBOUNDED
+        if identity is not None and UNAUTHENTICATED in identity.groups:
+            identity = None
         caller = self._caller(identity, address)
         bucket = caller.bucket
         if bucket is None:

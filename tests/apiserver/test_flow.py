@@ -198,6 +198,9 @@ async def test_who_shows_no_credential_or_a_wrong_one_pays_by_address() -> None:
         assert statuses == [200, 401, 429]
         assert (await at.ask("", "/version", address="192.0.2.2")).status == 200
         assert (await at.ask("ann", CONFIGMAPS)).status == 200, "who shows one that holds is known by name"
+        nobody = Identity("system:anonymous", groups=("system:unauthenticated",))
+        with pytest.raises(TooManyRequests, match=r"192\.0\.2\.1 asks more often"):
+            at.flow.admit(nobody, "192.0.2.1", "/version")
         sixth = [(await at.ask("", "/version", address=f"2001:db8::{n}")).status for n in range(1, 4)]
         assert sixth == [200, 200, 429], "one network, one bucket"
 
