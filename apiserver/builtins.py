@@ -20,7 +20,6 @@ from apiserver.manager import Manager
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
 from apiserver.usage import NAME as QUOTAS
 from apiserver.usage import Usage
-from apiserver.wiring import SYSTEM
 from registry.declarations import Place
 from storage.sql import SqlStore
 
@@ -46,7 +45,7 @@ class Builtins:
         self.collector = Collector(self.census, ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
         self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
-        self.usage = Usage(manager, store, SYSTEM, surroundings(QUOTAS))
+        self.usage = Usage(manager, store, surroundings(QUOTAS))
         self.census.tell(self.collector, self.expiry, self)
         self._stopping = anyio.Event()
 

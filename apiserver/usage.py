@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from actors.builtin.pool import Pool, Surroundings
-from admission.identity import Identity
+from admission.identity import MASTERS, Identity, authenticated
 from apiserver.calls import Call
 from apiserver.following import follow
 from apiserver.manager import Manager
@@ -20,6 +20,7 @@ from apiserver.quotas import RESOURCE, Quotas
 from apiserver.stored import in_version
 from apiserver.target import Target
 from registry.builtin import RESOURCE_QUOTA
+from registry.builtin.actor import KEEPER
 from registry.builtin.resourcequota import resource_counted
 from registry.errors import NotFound
 from storage.sql import SqlStore
@@ -31,15 +32,16 @@ PAUSE = 0.1
 AGAIN = 300.0
 """Seconds after which a quota is counted although nothing is known to have changed."""
 CONCURRENCY = 4
+WRITER = authenticated(Identity(KEEPER, groups=(MASTERS,)))
+"""The server itself, which owns the status of quotas."""
 
 
 class Usage:
     """Follows quotas and what they count. `run` returns after `stop`."""
 
-    def __init__(self, manager: Manager, store: SqlStore, identity: Identity, around: Surroundings) -> None:
+    def __init__(self, manager: Manager, store: SqlStore, around: Surroundings) -> None:
         self._manager = manager
         self._store = store
-        self._identity = identity
         self._clock = around.clock
         self._quotas = Quotas()
         self._pool: Pool[Key] = Pool(self._look, around, CONCURRENCY)
@@ -106,7 +108,7 @@ class Usage:
         if document.get("status", {}) != status:
             target = Target(RESOURCE_QUOTA, RESOURCE_QUOTA.storage, key.namespace, key.name, "status")
             try:
-                await self._manager.handle(Call(self._identity, "update", target, body={**document, "status": status}))
+                await self._manager.handle(Call(WRITER, "update", target, body={**document, "status": status}))
             except NotFound:
                 return
         self._pool.add_at(key, self._clock.now() + AGAIN)
