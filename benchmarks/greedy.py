@@ -1,5 +1,5 @@
-"""What a greedy client takes from others: nine callers who ask at their own pace, alone, and beside one with ten times the
-connections that saturate the server (`wrk`, 640 of them, as fast as they are answered).
+"""What a greedy client takes from others: nine callers who ask at their own pace, alone, and beside one on hundreds of connections
+that sends as fast as it is answered (`wrk`), and does not wait when it is told to.
 
 Each of the nine sends 50 requests a second, gets and creates in turns, on four connections, at set times: who is not answered
 before the next time has lost it. *Kept* is what they get done beside the greedy one, of what they get done alone.
@@ -22,7 +22,7 @@ from benchmarks.servers import Server, crowd
 OTHERS = 9
 PER_SECOND = 50
 LINES = 4  # connections of each
-GREEDY = 640
+GREEDY = 256
 OBJECTS = 1000
 NO_RATE = {"per_second": 1e6, "burst": 10_000_000}
 CASES: Mapping[str, tuple[str, Mapping[str, float]]] = {

@@ -250,10 +250,20 @@ async def test_a_process_that_is_far_behind_catches_up_page_by_page(url: str) ->
 async def test_a_process_that_is_behind_the_horizon_reads_the_state_anew_and_its_cursors_are_expired(url: str) -> None:
     async with open_store(url) as one, open_store(url) as two:
         behind = two.watch(PROBES, 0)
-        for n in range(10):
+        await create(one, "away")
+        await two.synced()
+        told: list[Change] = []
+        two.subscribe(PROBES, told.extend)
+        await remove(one, key("away"))
+        for n in range(8):
             await update(one, key("home"), f"{n}")
         await one.compact(0, max_age=1e12, max_count=2)
         await create(two, "mine")
+        assert [(change.op.value, change.record.key.name) for change in told] == [
+            ("DELETED", "away"),
+            ("ADDED", "home"),
+            ("ADDED", "mine"),
+        ], "who listens learns what has become of each object"
         assert two.revision == 11
         assert [record.key.name for record in two.list(PROBES).records] == ["home", "mine"]
         with pytest.raises(Expired):
