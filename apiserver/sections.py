@@ -126,7 +126,7 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     reading: Annotated[
         int, Meta(ge=1, le=100_000, description="Reads that are answered in one turn of the event loop; others wait in queues.")
     ] = 64
-    writing: Annotated[int, Meta(ge=1, le=100_000, description="Writes that are under way at once; others wait in queues.")] = 128
+    writing: Annotated[int, Meta(ge=1, le=100_000, description="Writes that are under way at once; others wait in queues.")] = 64
     queues: Annotated[int, Meta(ge=1, le=10_000, description="Queues that callers are spread over.")] = 128
     hand: Annotated[int, Meta(ge=1, le=100, description="Queues that one caller may fill.")] = 6
     queue_length: Annotated[int, Meta(ge=0, le=100_000, description="Requests that wait in one queue; more are 429.")] = 50

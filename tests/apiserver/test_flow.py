@@ -378,3 +378,36 @@ async def test_a_refusal_is_held_back_and_only_so_many_at_once(monkeypatch: pyte
     assert ended[:2] == [2, 3], "there is no room for these"
     assert sorted(ended[2:]) == [0, 1]
     assert flow._held == 0
+
+
+@pytest.mark.parametrize("verb", ["get", "create"])
+async def test_beside_a_greedy_client_others_wait_for_as_many_of_its_requests_as_there_are_seats(verb: str) -> None:
+    # Counted in requests, not in seconds: it holds on any machine, however busy.
+    async with door(Settings(per_second=1e6, burst=10**7, reading=8, writing=8)) as at:
+        await at.world.make(CONFIGMAPS, "a")
+        done, stopped, behind = Counter[str](), False, list[int]()
+
+        async def ask(who: str) -> int:
+            if verb == "get":
+                return (await at.ask(who, f"{CONFIGMAPS}/a")).status
+            return (await at.make(who, f"{who}-{done.total()}-{random.random()}")).status
+
+        async def greedy() -> None:
+            while not stopped:
+                assert await ask("ann") in (200, 201)
+                done["ann"] += 1
+                await anyio.lowlevel.checkpoint()
+
+        async with anyio.create_task_group() as tasks:
+            for _ in range(200):
+                tasks.start_soon(greedy)
+            while done["ann"] < 400:
+                await anyio.lowlevel.checkpoint()
+            for _ in range(20):
+                before = done["ann"]
+                assert await ask("bob") in (200, 201)
+                behind.append(done["ann"] - before)
+                while done["ann"] < before + 50:
+                    await anyio.lowlevel.checkpoint()
+            stopped = True
+        assert max(behind) <= 3 * 8, "of two hundred that are always there"
