@@ -131,10 +131,9 @@ class Level:
 
     def _pass_on(self) -> None:
         while (waiter := self.queues.leave()) is not None:
-            if not waiter.done():
+            if not waiter.done():  # else it was cancelled meanwhile, and gives its seat back at once
                 waiter.set_result(None)
                 return
-            self.queues.taken += 1  # it was cancelled meanwhile: the seat is still to be given away
 
     def _sweep(self, loop: asyncio.AbstractEventLoop) -> None:
         """Looks now and then for those who have waited too long, while anybody waits."""

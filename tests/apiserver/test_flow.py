@@ -362,6 +362,14 @@ async def test_who_waits_too_long_is_refused_and_who_goes_away_leaves_the_queue(
         with pytest.raises(asyncio.CancelledError):
             await given
         assert held.queues.taken == 0
+        assert held.take()
+        late_leaver = asyncio.ensure_future(held.enter(caller))
+        await anyio.lowlevel.checkpoint()
+        late_leaver.cancel()
+        held.leave()  # to one that is gone, and has not said so yet
+        with pytest.raises(asyncio.CancelledError):
+            await late_leaver
+        assert (held.queues.taken, held.queues.waiting) == (0, 0)
         assert (await at.make("ann", "after")).status == 201
 
 
