@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, MutableMapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -12,6 +12,7 @@ from admission.apikeys import attempted, without_keys
 from admission.identity import CREDENTIAL_ID, Credentials, Identity
 from admission.review import Decision
 from apiserver.calls import Answer, Call
+from apiserver.flow import Caller
 from apiserver.negotiation import PROTOBUF, YAML
 from apiserver.protobuf import encode_status
 from apiserver.target import Target
@@ -59,7 +60,11 @@ UNTOLD = Trail()
 
 
 class Exchange(msgspec.Struct):
-    """One request and what becomes of it, as the access log tells it. `behind`: who acts as `identity`, if somebody does."""
+    """One request and what becomes of it, as the access log tells it. `behind`: who acts as `identity`, if somebody does.
+
+    `caller`: whose seat it takes; None: nobody's. `limits` go out with every answer. `turn`: to be awaited before each further
+    piece of a long answer, if others may want theirs.
+    """
 
     method: str
     path: str
@@ -72,6 +77,9 @@ class Exchange(msgspec.Struct):
     status: int = 0
     sent: bool = False
     trail: Trail = UNTOLD
+    limits: Sequence[tuple[bytes, bytes]] = ()
+    turn: Callable[[], Awaitable[None]] | None = None
+    caller: Caller | None = None
 
     @property
     def accept(self) -> str:
@@ -100,6 +108,7 @@ class Exchange(msgspec.Struct):
 
 async def whole(send: Send, status: int, headers: Headers, body: bytes, exchange: Exchange) -> None:
     """Sends a whole answer in one piece. HEAD is answered with the length alone."""
+    headers += exchange.limits
     headers.append((b"content-length", b"%d" % len(body)))
     exchange.status, exchange.sent = status, True
     await send({"type": "http.response.start", "status": status, "headers": headers})
@@ -115,9 +124,12 @@ async def pieces(send: Send, headers: Headers, parts: Iterable[bytes], exchange:
         await whole(send, 200, headers, piece, exchange)
         return
     exchange.status, exchange.sent = 200, True
+    headers += exchange.limits
     await send({"type": "http.response.start", "status": 200, "headers": headers})
     while following is not None:
         await send({"type": "http.response.body", "body": piece, "more_body": True})
+        if exchange.turn is not None:
+            await exchange.turn()
         piece, following = following, next(iterator, None)
     await send({"type": "http.response.body", "body": piece})
 

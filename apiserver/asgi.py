@@ -11,6 +11,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import msgspec
@@ -18,10 +19,12 @@ import msgspec
 from admission.authentication import AuthenticatorChain
 from admission.identity import NOBODY, Credentials, Identity
 from admission.review import Attributes
-from apiserver import answers, asking, fencing, forms, refusals, watch
+from apiserver import answers, asking, fencing, forms, refusals, sections, watch
 from apiserver.answers import Exchange, Headers, Message, Send
+from apiserver.arriving import meet
 from apiserver.audit import Auditor
 from apiserver.calls import Call
+from apiserver.flow import Flow
 from apiserver.forms import View
 from apiserver.impersonation import asked, impersonated
 from apiserver.manager import Manager
@@ -40,6 +43,7 @@ from registry.errors import (
     NotFound,
     ServerTimeout,
     ServiceUnavailable,
+    TooManyRequests,
     Unauthorized,
 )
 from storage.sql import SqlStore
@@ -94,6 +98,7 @@ class App:
         body_limit: int,
         timing: Timing = Timing(),
         auditor: Auditor | None = None,
+        flow: Flow | None = None,
     ) -> None:
         self._manager = manager
         self._store = store
@@ -106,6 +111,7 @@ class App:
         self._body_limit = body_limit
         self._timing = timing
         self._auditor = auditor
+        self._flow = flow or Flow(sections.Flow(), time.monotonic)
         self._targets: dict[bytes, Target] = {}
         self._streams: dict[watch.Stream, Credentials] = {}
         self._revoker = Revoker(manager.authorization.rbac, manager.authorization.decide)
@@ -163,7 +169,7 @@ class App:
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         exchange.credentials = Credentials(exchange.headers, address_of(scope), scope.get(CERTIFICATE), exchange.path)
-        exchange.identity = await self._authenticator.authenticate(exchange.credentials)
+        await meet(exchange, self._authenticator, self._flow)
         raw_path: bytes = scope["raw_path"]
         target = self._targets.get(raw_path)
         if target is None:
@@ -208,8 +214,11 @@ class App:
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status, exchange.sent = message["status"], True
+                message = {**message, "headers": [*message["headers"], *exchange.limits]}
             await send(message)
 
+        if exchange.caller is not None:
+            await self._flow.turn(exchange.caller)
         await self._pages(scope, receive, noted)
 
     async def _resource(self, exchange: Exchange, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
@@ -251,12 +260,14 @@ class App:
             call.epoch = exchange.headers.get(fencing.HEADER, b"").decode("latin-1")
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await body_of(exchange.headers, receive, self._body_limit, seconds)
-        answer = await self._manager.handle(call)
+        caller = exchange.caller
+        answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
         exchange.trail.answered(answer)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
             headers += answers.warning_headers(call.warnings)
         if answer.page is not None:
+            exchange.turn = None if caller is None else lambda: self._flow.turn(caller)
             await answers.pieces(send, headers, forms.many(view, answer.page), exchange)
         elif answer.record is not None:
             await answers.whole(send, answer.code, headers, forms.one(view, answer.record), exchange)
@@ -273,12 +284,13 @@ class App:
         options = list_options(call.query, watch=True)
         matcher = self._manager.matcher(call, options)
         try:
-            place = await watch.begin(self._store, call.target.kind.resource, call.target.namespace, options)
+            begin = partial(watch.begin, self._store, call.target.kind.resource, call.target.namespace, options)
+            place = await self._flow.seated(exchange.caller, call.verb, begin)
         except ExpiredError as expired:
             line = forms.event_line("ERROR", msgspec.json.encode(expired.status()))
             await answers.whole(send, 200, [JSON_HEADER, NO_CACHE], line, exchange)
             return
-        headers = [JSON_HEADER, NO_CACHE, *answers.warning_headers(call.warnings)]
+        headers = [JSON_HEADER, NO_CACHE, *answers.warning_headers(call.warnings), *exchange.limits]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         exchange.status, exchange.sent = 200, True
@@ -336,6 +348,8 @@ class App:
         exchange.trail.refused(error, panicked=panicked)
         if exchange.sent:
             raise error
+        if isinstance(error, TooManyRequests):
+            await self._flow.hold()
         if isinstance(error, ServerTimeout):
             self._complain(error)
         headers: Headers = [NO_CACHE, *answers.warning_headers(error.warnings)]

@@ -20,6 +20,8 @@ from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
 from apiserver.roles import RoleSums
+from apiserver.usage import NAME as QUOTAS
+from apiserver.usage import Usage
 from registry.declarations import Place
 from storage.sql import SqlStore
 
@@ -50,6 +52,7 @@ class Builtins:
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
         aggregator = aggregation.aggregator(RoleSums(manager.authorization.rbac))
         self.aggregation = _runner(manager, aggregator, identity(AGGREGATION), surroundings(AGGREGATION))
+        self.usage = Usage(manager, store, surroundings(QUOTAS))
         self.census.tell(self.collector, self.expiry, self)
         self._stopping = anyio.Event()
 
@@ -72,6 +75,7 @@ class Builtins:
                 tasks.start_soon(self._kept, AGGREGATION, self.aggregation.run)
                 tasks.start_soon(self._kept, COLLECTOR, self.collector.run)
                 tasks.start_soon(self._kept, EXPIRY, self.expiry.run)
+                tasks.start_soon(self._kept, QUOTAS, self.usage.run)
             follower.cancel_scope.cancel()
 
     def stop(self, grace: float) -> None:
@@ -81,6 +85,7 @@ class Builtins:
         self.aggregation.stop(grace)
         self.collector.stop(grace)
         self.expiry.stop(grace)
+        self.usage.stop(grace)
 
     async def _kept(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
         clock, (pause, longest) = self._around.clock, PAUSES

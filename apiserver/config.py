@@ -22,7 +22,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta
 
-from apiserver.sections import Actors, Audit, Authentication, Events, History, Insight, Limits, Log, Tls, Watch
+from apiserver.flow import wrong_rates
+from apiserver.sections import Actors, Audit, Authentication, Events, Flow, History, Insight, Limits, Log, Tls, Watch
 
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
@@ -93,6 +94,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     events: Events = Events()
     actors: Actors = Actors()
     audit: Audit = Audit()
+    flow: Flow = Flow()
 
 
 class Setting(NamedTuple):
@@ -155,6 +157,7 @@ def load(*, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path |
             problems.append(f"{origin}: {error}; allowed: {known[name].allowed}")
     if ("tls.cert" in given) != ("tls.key" in given):
         problems.append("tls.cert and tls.key go together: only one of them is set")
+    problems += wrong_rates(given.get("flow.rates", ()))
     if problems:
         raise ConfigError(problems)
     return _complete(given, cwd)

@@ -1,7 +1,8 @@
 """Objects that the server itself goes by: roles and bindings, keys, webhooks, policies, quotas.
 
 Whoever follows a kind is told of each object that there is, and then of every change in the very step that publishes it: when the
-write that takes a right away is answered, the right is gone. On a replica that is when the change is read from the log.
+write that takes a right away is answered, the right is gone. On a replica that is when the change is read from the log, or
+the whole state anew by one that was left too far behind.
 """
 
 from __future__ import annotations

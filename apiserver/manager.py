@@ -27,6 +27,7 @@ from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
+from apiserver.quotas import Quotas
 from apiserver.roles import Authorization
 from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
@@ -77,6 +78,7 @@ class Manager:
         self._now = now
         self._chance = chance
         self._largest = largest
+        self._quotas = Quotas()
         self._turns = Turns()
         self._verbs = {
             "get": self.get,
@@ -152,7 +154,7 @@ class Manager:
     # Writing
 
     async def create(self, call: Call) -> Answer:
-        """A new object. Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted)."""
+        """A new object. Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which goes, or is full)."""
         target, options = call.target, write_options(call.query, "CreateOptions")
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
@@ -181,11 +183,14 @@ class Manager:
         document = await self._admission.admit(call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
-        write = put(kind, call.target.version, key, document, expect=0, require=require)
+        guard = self._quotas.guard(kind.resource, key.namespace)
+        write = put(kind, call.target.version, key, document, expect=0, require=require, guard=guard)
         prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:
             raise self._taken(call.target, key)
         if options.dry_run:
+            if guard is not None and (refusal := guard(key, self.store.state)) is not None:
+                raise refusal
             return Answer(201, unstored(write, 0))
         try:
             change = await self._commit(call, write)

@@ -153,3 +153,34 @@ class Actors(msgspec.Struct, frozen=True, kw_only=True):
     lease_seconds: Annotated[
         float, Meta(ge=1, le=3600, description="How long after the death of a process another one runs its actors (PostgreSQL).")
     ] = 15.0
+
+
+class Flow(msgspec.Struct, frozen=True, kw_only=True):
+    """How much of the server one caller may have. Members of `system:masters`, the server's own actors, and health are exempt."""
+
+    per_second: Annotated[
+        float, Meta(ge=0.001, le=1e6, description="Requests a second that an identity may send on and on; more are 429.")
+    ] = 2000.0
+    burst: Annotated[int, Meta(ge=1, le=10**7, description="How many of them at once, after a pause.")] = 4000
+    anonymous_per_second: Annotated[
+        float, Meta(ge=0.001, le=1e6, description="The same for an address that shows no credential, or one that does not hold.")
+    ] = 100.0
+    anonymous_burst: Annotated[int, Meta(ge=1, le=10**7, description="How many of those at once.")] = 1000
+    rates: Annotated[
+        tuple[str, ...],
+        Meta(description="Rates of their own: `user:NAME=PER_SECOND/BURST` or `group:NAME=...`; a user's before a group's."),
+    ] = ()
+    reading: Annotated[
+        int, Meta(ge=1, le=100_000, description="Reads that are answered in one turn of the event loop; others wait in queues.")
+    ] = 64
+    writing: Annotated[int, Meta(ge=1, le=100_000, description="Writes that are under way at once; others wait in queues.")] = 64
+    queues: Annotated[int, Meta(ge=1, le=10_000, description="Queues that callers are spread over.")] = 128
+    hand: Annotated[int, Meta(ge=1, le=100, description="Queues that one caller may fill.")] = 6
+    queue_length: Annotated[int, Meta(ge=0, le=100_000, description="Requests that wait in one queue; more are 429.")] = 50
+    queued_bytes: Annotated[int, Meta(ge=MIB, le=65536 * MIB, description="Bytes of all bodies that wait; more are 429.")] = (
+        64 * MIB
+    )
+    wait_seconds: Annotated[float, Meta(ge=0.01, le=600, description="How long a request waits for its turn; then 429.")] = 15.0
+    refusal_seconds: Annotated[
+        float, Meta(ge=0, le=1, description="A 429 is sent after this, so that who repeats at once keeps the server less busy.")
+    ] = 0.25

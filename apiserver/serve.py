@@ -52,6 +52,7 @@ from apiserver.client import ManagerDoor, ManagerSource
 from apiserver.config import Address, Settings
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
+from apiserver.flow import Flow
 from apiserver.health import Check, Health, ping
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
@@ -206,6 +207,7 @@ class Server:
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
             auditor=self._auditor,
+            flow=Flow(settings.flow, time.monotonic, {actor.identity for actor in actors_of(registry)}),
         )
 
     def _scrape(self, accept: str) -> tuple[bytes, str]:

@@ -13,7 +13,7 @@ from apiserver.target import Target
 from registry.documents import canonical
 from registry.errors import BadRequest
 from registry.kinds import Kind, Version
-from storage.store import Change, Key, Op, Put, Record
+from storage.store import Change, Guard, Key, Op, Put, Record
 
 Document = dict[str, Any]
 
@@ -57,7 +57,16 @@ def in_version(version: Version, record: Record) -> Document:
     return document
 
 
-def put(kind: Kind, version: Version, key: Key, document: Document, *, expect: int, require: tuple[Key, int] | None = None) -> Put:
+def put(
+    kind: Kind,
+    version: Version,
+    key: Key,
+    document: Document,
+    *,
+    expect: int,
+    require: tuple[Key, int] | None = None,
+    guard: Guard | None = None,
+) -> Put:
     """The write of a document that is in `version`, in the version that the kind is stored in."""
     storage = kind.storage
     if version.codec is not None:
@@ -65,7 +74,8 @@ def put(kind: Kind, version: Version, key: Key, document: Document, *, expect: i
     if document.get("apiVersion") != storage.api_version:
         document = {**document, "apiVersion": storage.api_version}
     encoded = canonical(document)
-    return Put(key, document["metadata"]["uid"], storage.api_version, encoded.desired, encoded.status, expect, require)
+    uid = document["metadata"]["uid"]
+    return Put(key, uid, storage.api_version, encoded.desired, encoded.status, expect, require, None, guard)
 
 
 def unstored(write: Put, revision: int) -> Record:

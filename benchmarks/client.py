@@ -53,13 +53,20 @@ class Connection:
 
     async def request(self, method: str, path: str, body: bytes = b"") -> bytes:
         """The body of the answer. Raises Failed for a status that is no success."""
-        self._writer.write(self._endpoint.head(method, path, len(body)) + body)
-        head = await self._reader.readuntil(b"\r\n\r\n")
-        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
-        answer = await self._reader.readexactly(int(length)) if length else await self._chunks()
+        head, answer = await self._exchange(method, path, body)
         if head[9:10] != b"2":
             raise Failed(f"{method} {path}: {head[:40]!r} {answer[:300]!r}")
         return answer
+
+    async def head(self, method: str, path: str) -> bytes:
+        """The status line and headers of the answer, whatever it is."""
+        return (await self._exchange(method, path, b""))[0]
+
+    async def _exchange(self, method: str, path: str, body: bytes) -> tuple[bytes, bytes]:
+        self._writer.write(self._endpoint.head(method, path, len(body)) + body)
+        head = await self._reader.readuntil(b"\r\n\r\n")
+        length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
+        return head, await self._reader.readexactly(int(length)) if length else await self._chunks()
 
     async def _chunks(self) -> bytes:
         parts = []

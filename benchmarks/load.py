@@ -58,8 +58,8 @@ def need_wrk() -> None:
         )
 
 
-def turn(server: Server, what: str, seconds: float, prefix: str, *, connections: int) -> Turn:
-    """One run of wrk. Raises Broken if any answer was no success."""
+def flood(server: Server, what: str, seconds: float, prefix: str, *, connections: int, token: str = "") -> dict[str, Any]:
+    """One run of wrk, and what it says of it. Raises Broken if it says nothing."""
     namespace = "listed" if what == "list" else "bench"
     url = f"https://127.0.0.1:{server.endpoint.port}{collection(namespace)}"
     template = server.folder / "template"
@@ -77,16 +77,22 @@ def turn(server: Server, what: str, seconds: float, prefix: str, *, connections:
         url,
         "--",
     ]
-    command += [what, server.endpoint.token, prefix, str(OBJECTS), str(template)]
-    before = server.cpu()
+    command += [what, token or server.endpoint.token, prefix, str(OBJECTS), str(template)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False)
-    used = server.cpu() - before
     line = next((line for line in ended.stdout.splitlines() if line.startswith("RESULT ")), None)
     if line is None:
         raise Broken(f"wrk did not say how it went: {ended.stdout} {ended.stderr}")
     found: dict[str, Any] = json.loads(line.removeprefix("RESULT "))
+    return found
+
+
+def turn(server: Server, what: str, seconds: float, prefix: str, *, connections: int) -> Turn:
+    """The same as a turn. Raises Broken if any answer was no success."""
+    before = server.cpu()
+    found = flood(server, what, seconds, prefix, connections=connections)
+    used = server.cpu() - before
     if found["bad_status"] or found["broken"] or not found["requests"]:
-        raise Broken(f"{what} at the {server.name}: {line}")
+        raise Broken(f"{what} at the {server.name}: {found}")
     took = found["microseconds"] / 1e6
     count = found["requests"]
     return Turn(count / took, found["p50_us"] / 1e3, found["p99_us"] / 1e3, used / count * 1e6, found["bytes"] / took)

@@ -8,6 +8,8 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import greedy
+
 LABELS = {
     "get": "get, 64 clients",
     "create": "create, 64 clients",
@@ -105,6 +107,8 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
             f"Memory: {memory['idle_mb']:.0f} MB idle, {memory['full_mb']:.0f} MB with {memory['objects']:,} objects of 1 KB "
             f"(wanted < {MEMORY_MB:g}: {_met(memory['full_mb'] < MEMORY_MB)}), {memory['after_list_mb']:.0f} MB after a full list."
         )
+    if "greedy" in found:
+        notes += greedy.notes(found["greedy"])
     if "namespace" in found:
         gone = found["namespace"]
         met = _met(gone["seconds"] < NAMESPACE_SECONDS)

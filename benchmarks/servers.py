@@ -61,6 +61,16 @@ def skep() -> Iterator[Server]:
 
 
 @contextmanager
+def crowd(settings: str) -> Iterator[Server]:
+    """`benchmarks.crowd` in a new folder; `settings` of flow control as JSON. The token is that of `caller-0`."""
+    BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD, ignore_cleanup_errors=True) as name:
+        folder = Path(name)
+        with _running([sys.executable, "-m", "benchmarks.crowd", str(folder), settings], None) as (process, line):
+            yield Server("crowd", process.pid, Endpoint(int(line), str(folder / "ca.crt"), "caller-0"), folder)
+
+
+@contextmanager
 def floor(of: Server, one: bytes, many: bytes) -> Iterator[Server]:
     """The floor, with the certificate of a server and answers as long as its."""
     with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD) as name:

@@ -107,6 +107,12 @@ class Cache:
             found.buckets[name].add_to(records)
         return records
 
+    def count(self, resource: str, namespace: str) -> int:
+        """How many objects a resource has in a namespace."""
+        found = self._resources.get(resource)
+        bucket = found.buckets.get(namespace) if found is not None else None
+        return len(bucket.by_name) if bucket is not None else 0
+
     def populated(self, namespace: str) -> bool:
         """Whether there is any object in a namespace."""
         return any(namespace in resource.buckets for resource in self._resources.values())

@@ -1,19 +1,17 @@
 """What a batch of writes does to the state it meets. Plain values in, plain values out: no SQL, no time, no waiting.
 
-Each write is decided on its own, in order, over what the ones before it leave. A conflict fails one write and never its neighbours,
-and takes no revision: revisions are dense.
+Each write is decided on its own, in order, over what the ones before it leave. A conflict, or the refusal of a guard, fails one
+write and never its neighbours, and takes no revision: revisions are dense.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from sys import intern
 from typing import NamedTuple
 
-from storage.store import Change, Conflict, Key, Op, Put, Record, Write
-
-Current = Callable[[Key], Record | None]
-"""Gives the newest state of one object."""
+from storage.state import Layer
+from storage.store import Change, Conflict, Key, Op, Put, Record, State, Write
 
 
 class Plan(NamedTuple):
@@ -21,49 +19,51 @@ class Plan(NamedTuple):
     their sum: each key at most once.
     """
 
-    results: Sequence[Change | Conflict]
+    results: Sequence[Change | Exception]
     changes: Sequence[Change]
     upserts: Sequence[Record]
     removes: Sequence[Key]
 
 
-def decide(writes: Iterable[Write], current: Current, revision: int) -> Plan:
+def decide(writes: Iterable[Write], current: State, revision: int) -> Plan:
     """Decides `writes` over `current`, which is the state at `revision`."""
-    overlay: dict[Key, Record | None] = {}
-    results: list[Change | Conflict] = []
+    state = Layer(current)
+    results: list[Change | Exception] = []
     changes: list[Change] = []
     for write in writes:
-        result = _decide_one(write, overlay, current, revision + 1)
+        result = _decide_one(write, state, revision + 1)
         results.append(result)
         if isinstance(result, Change):
             revision += 1
             changes.append(result)
-            overlay[result.record.key] = None if result.op is Op.DELETED else result.record
-    upserts = [record for record in overlay.values() if record is not None]
-    removes = [key for key, record in overlay.items() if record is None and current(key) is not None]
+            state.apply(result)
+    upserts = [record for record in state.changed.values() if record is not None]
+    removes = [key for key, record in state.changed.items() if record is None and current.get(key) is not None]
     return Plan(results, changes, upserts, removes)
 
 
-def _decide_one(write: Write, overlay: dict[Key, Record | None], current: Current, revision: int) -> Change | Conflict:
+def _decide_one(write: Write, state: Layer, revision: int) -> Change | Exception:
     key = write.key
-    previous = overlay[key] if key in overlay else current(key)
+    previous = state.get(key)
     found = previous.revision if previous is not None else 0
     if found != write.expect:
         return Conflict(key, found)
-    if write.fence is not None and (conflict := _unmet(write.fence, overlay, current)) is not None:
+    if write.fence is not None and (conflict := _unmet(write.fence, state)) is not None:
         return conflict
     if isinstance(write, Put):
-        if write.require is not None and (conflict := _unmet(write.require, overlay, current)) is not None:
+        if write.require is not None and (conflict := _unmet(write.require, state)) is not None:
             return conflict
+        if write.guard is not None and (refusal := write.guard(key, state)) is not None:
+            return refusal
         return Change(revision, Op.ADDED if previous is None else Op.MODIFIED, _after(write, previous, revision), previous)
     if previous is None:
         return Conflict(key, 0)
     return Change(revision, Op.DELETED, deleted(previous, revision), previous)
 
 
-def _unmet(require: tuple[Key, int], overlay: dict[Key, Record | None], current: Current) -> Conflict | None:
+def _unmet(require: tuple[Key, int], state: State) -> Conflict | None:
     key, revision = require
-    record = overlay[key] if key in overlay else current(key)
+    record = state.get(key)
     found = record.revision if record is not None else 0
     return Conflict(key, found) if found != revision else None
 

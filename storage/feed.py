@@ -11,7 +11,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from typing import NamedTuple
 
 from storage.cache import Cache
-from storage.store import Change, Closed, Expired
+from storage.decide import deleted
+from storage.store import Change, Closed, Expired, Op, Record
 from storage.window import Window, weight
 
 _TAKE = 500  # changes that a cursor yields at once
@@ -58,14 +59,21 @@ class Feed:
         self._listeners: dict[str, list[Listener]] = {}
 
     def restart(self, cache: Cache, changes: Iterable[Change], start: int, revision: int, horizon: int) -> None:
-        """Takes over a state that was loaded, with the `changes` after `start` that led to it. Who waits is woken."""
-        self.cache = cache
+        """Takes over a state that was loaded, with the `changes` after `start` that led to it. Who waits is woken.
+
+        Listeners hear what makes the old state the new one: one change for each object that differs, whatever happened in between.
+        """
+        before, self.cache = self.cache, cache
         self._windows.clear()
         self._start = start
         for change in changes:
             self.window(change.record.key.resource).append(change)
         self.revision, self.horizon = revision, horizon
         self._wake(list(self._waiting))
+        for resource, listeners in self._listeners.items():
+            told = difference(before.list(resource), cache.list(resource), revision) if listeners else ()
+            for listener in tuple(listeners) if told else ():
+                _call(listener, told)
 
     def publish(self, changes: Sequence[Change], horizon: int) -> None:
         """Makes committed changes visible to everybody, in one step."""
@@ -192,6 +200,19 @@ class FeedCursor:
             self._page = min(self._page * 2, _TAKE) if small else max(self._page // 4, 1)
             if page.changes:
                 return page.changes
+
+
+def difference(old: Iterable[Record], new: Iterable[Record], revision: int) -> list[Change]:
+    """What makes one state of a resource another: an object that went is DELETED at `revision`, the others are as they are now."""
+    gone = {record.key: record for record in old}
+    found = []
+    for record in new:
+        previous = gone.pop(record.key, None)
+        if previous is None or previous.revision != record.revision:
+            found.append(Change(record.revision, Op.ADDED if previous is None else Op.MODIFIED, record, previous))
+    found.sort(key=lambda change: change.revision)
+    removed = [Change(revision, Op.DELETED, deleted(record, revision), record) for record in gone.values()]
+    return [*removed, *found]
 
 
 def _call(listener: Listener, changes: Sequence[Change]) -> None:

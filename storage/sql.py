@@ -30,7 +30,7 @@ from storage.checkpoint import PAGES, Checkpointer, passive
 from storage.decide import undo
 from storage.engine import Engines, said_by
 from storage.feed import Feed, FeedCursor, Limits, Listener, Page
-from storage.store import Change, Closed, Conflict, Cursor, Expired, Head, Key, Put, Record, Snapshot, Unavailable, Write
+from storage.store import Change, Closed, Cursor, Expired, Head, Key, Put, Record, Snapshot, State, Unavailable, Write
 
 T = TypeVar("T")
 Clock = Callable[[], float]
@@ -119,6 +119,11 @@ class SqlStore:
     def list(self, resource: str, namespace: str | None = None) -> Snapshot:
         """The newest state of a resource."""
         return Snapshot(self._feed.revision, self._feed.cache.list(resource, namespace))
+
+    @property
+    def state(self) -> State:
+        """The newest state, whenever it is asked."""
+        return self._feed.cache
 
     def populated(self, namespace: str) -> bool:
         """Whether there is any object in a namespace."""
@@ -331,7 +336,7 @@ class SqlStore:
         self._doubtful = False
         self._feed.publish([*outcome.missed, *outcome.plan.changes], outcome.head.horizon)
         for pending, result in zip(batch, outcome.plan.results, strict=True):
-            if isinstance(result, Conflict):
+            if not isinstance(result, Change):
                 _fail(pending, result)
             elif not pending.waiter.done():
                 pending.waiter.set_result(result)
@@ -359,7 +364,7 @@ class SqlStore:
             try:
                 return await self._write(
                     lambda connection: transaction.commit_batch(
-                        connection, writes, Head(feed.revision, feed.horizon), feed.cache.get, now
+                        connection, writes, Head(feed.revision, feed.horizon), feed.cache, now
                     )
                 )
             except transaction.Behind:

@@ -13,7 +13,7 @@ The promises, kept by every implementation and tried by `tests/storage/test_cont
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from enum import Enum
 from typing import Any, NamedTuple, Protocol
 
@@ -78,11 +78,35 @@ class Head(NamedTuple):
     horizon: int
 
 
+class State(Protocol):
+    """All objects, as they are at one moment."""
+
+    def get(self, key: Key) -> Record | None:
+        """One object, None if there is none."""
+        ...
+
+    def list(self, resource: str, namespace: str) -> Sequence[Record]:
+        """The objects of a resource in one namespace (empty: those that belong to none), by name."""
+        ...
+
+    def count(self, resource: str, namespace: str) -> int:
+        """How many they are. It costs the same for one and for a million."""
+        ...
+
+
+Guard = Callable[[Key, State], Exception | None]
+"""Looks at the state that a write meets, and returns the error that refuses it, or None. It runs in the thread of the transaction
+and must not raise."""
+
+
 class Put(msgspec.Struct, frozen=True):
     """Write the object at `key`. `expect` is the revision that it was read at; 0 says that it must not exist.
 
     `require` names another object and the revision that it must still have, for a write that was decided on both (an object and
     its namespace, say). `fence` is another such pair, for what only the present holder of something may write.
+
+    `guard` is asked in the committing transaction, with the state that the write meets there: what every earlier write has left,
+    also of other processes and of the same batch. So what it counts cannot change before the write is committed.
     """
 
     key: Key
@@ -93,6 +117,7 @@ class Put(msgspec.Struct, frozen=True):
     expect: int
     require: tuple[Key, int] | None = None
     fence: tuple[Key, int] | None = None
+    guard: Guard | None = None
 
 
 class Remove(msgspec.Struct, frozen=True):
@@ -202,6 +227,11 @@ class Store(Protocol):
         """The newest state of a resource, in one namespace or (None) in all. The snapshot does not change afterwards."""
         ...
 
+    @property
+    def state(self) -> State:
+        """The newest state as it is whenever it is asked, without waiting. What a guard sees is this, or what comes after it."""
+        ...
+
     async def list_at(self, revision: int, resource: str, namespace: str | None = None) -> Snapshot:
         """The same as it was at a revision of the past. Raises Expired."""
         ...
@@ -209,7 +239,8 @@ class Store(Protocol):
     async def commit(self, write: Write) -> Change:
         """Commits one write, together with whatever else is waiting.
 
-        Raises Conflict, Unavailable, Closed. A cancelled caller does not know whether it was committed; nobody else is affected.
+        Raises Conflict, Unavailable, Closed, and what the write's guard returned. A cancelled caller does not know whether it was
+        committed; nobody else is affected.
         """
         ...
 

@@ -15,10 +15,11 @@ from sqlalchemy import Connection, Engine, bindparam, func, inspect, select, upd
 from sqlalchemy.exc import DataError, SQLAlchemyError
 
 from storage import history, tables
-from storage.decide import Current, Plan, decide
+from storage.decide import Plan, decide
 from storage.engine import InvalidDatabase, lost, unavailable
+from storage.state import Layer
 from storage.statements import advance, delete_objects, insert_log, upsert_objects
-from storage.store import Change, Head, Key, Op, Record, StoreError, Write
+from storage.store import Change, Head, Key, Record, State, StoreError, Write
 
 T = TypeVar("T")
 _LAG = 1000  # changes that a writer catches up with under the lock; one that is further behind does so before it
@@ -87,7 +88,7 @@ def write(engine: Engine, work: Callable[[Connection], T]) -> T:
     raise AssertionError
 
 
-def commit_batch(connection: Connection, writes: Sequence[Write], seen: Head, current: Current, now: float) -> Outcome:
+def commit_batch(connection: Connection, writes: Sequence[Write], seen: Head, current: State, now: float) -> Outcome:
     """Decides and writes a batch. `current` is the state at `seen`. Raises Behind.
 
     What is decided on that state holds if the row of `revision` is as it was seen when it is advanced, which takes its lock. Only
@@ -103,13 +104,15 @@ def commit_batch(connection: Connection, writes: Sequence[Write], seen: Head, cu
     return _commit_behind(connection, writes, seen, current, now)
 
 
-def _commit_behind(connection: Connection, writes: Sequence[Write], seen: Head, current: Current, now: float) -> Outcome:
+def _commit_behind(connection: Connection, writes: Sequence[Write], seen: Head, current: State, now: float) -> Outcome:
     """The same for a process that may have missed something."""
     head = take_head(connection)
     missed: Sequence[Change] = []
     if head.revision != seen.revision:
         missed = missed_since(connection, seen.revision, head)
-        current = _over(current, missed)
+        current = newer = Layer(current)
+        for change in missed:
+            newer.apply(change)
     plan = decide(writes, current, head.revision)
     if plan.changes:
         store_plan(connection, plan, now)
@@ -134,11 +137,6 @@ def missed_since(connection: Connection, seen: int, head: Head) -> Sequence[Chan
     if not head.horizon <= seen < head.revision or head.revision - seen > _LAG:
         raise Behind
     return history.page(connection, None, seen, head.revision, _LAG)
-
-
-def _over(current: Current, missed: Sequence[Change]) -> Current:
-    newer: dict[Key, Record | None] = {change.record.key: None if change.op is Op.DELETED else change.record for change in missed}
-    return lambda key: newer[key] if key in newer else current(key)
 
 
 def head_of(connection: Connection) -> Head:
@@ -166,12 +164,14 @@ def catch_up(connection: Connection, seen: int) -> tuple[Sequence[Change], Head]
     return (history.page(connection, None, seen, head.revision, _LAG) if seen < head.revision else []), head
 
 
-def load(connection: Connection, put: Callable[[Record], None], current: Current, *, count: int, size: int) -> Loaded:
-    """Hands every object to `put`, which `current` must find afterwards; then the newest changes."""
+def load(
+    connection: Connection, put: Callable[[Record], None], get: Callable[[Key], Record | None], *, count: int, size: int
+) -> Loaded:
+    """Hands every object to `put`, which `get` must find afterwards; then the newest changes."""
     head = head_of(connection)
     for record in history.objects(connection):
         put(record)
-    changes = history.newest(connection, head.revision, current, count=count, size=size)
+    changes = history.newest(connection, head.revision, get, count=count, size=size)
     start = changes[0].revision - 1 if changes else head.revision
     return Loaded(head, changes, start)
 

@@ -7,6 +7,7 @@ from registry.builtin.event import EVENT
 from registry.builtin.lease import LEASE
 from registry.builtin.namespace import NAMESPACE
 from registry.builtin.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
+from registry.builtin.resourcequota import RESOURCE_QUOTA
 from registry.builtin.secret import SECRET
 from registry.builtin.serviceaccount import SERVICE_ACCOUNT
 from registry.kinds import Kind
@@ -14,7 +15,7 @@ from registry.kinds import Kind
 ROLES: tuple[Kind, ...] = (CLUSTER_ROLE_BINDING, CLUSTER_ROLE, ROLE_BINDING, ROLE)
 """What authorization is made of."""
 
-KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE, *ROLES)
+KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, RESOURCE_QUOTA, SECRET, SERVICE_ACCOUNT, LEASE, *ROLES)
 """In the order of discovery: the core group first."""
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "KINDS",
     "LEASE",
     "NAMESPACE",
+    "RESOURCE_QUOTA",
     "ROLE",
     "ROLES",
     "ROLE_BINDING",

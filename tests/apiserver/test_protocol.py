@@ -292,7 +292,7 @@ async def test_who_sends_on_before_it_reads_still_gets_the_answer(begin: str, re
 
 
 async def test_who_never_stops_sending_is_not_heard_for_ever() -> None:
-    async with connected(App(), seconds=0.2) as stream, anyio.create_task_group() as tasks:
+    async with connected(App(), seconds=1.0) as stream, anyio.create_task_group() as tasks:
         tasks.start_soon(send_all, stream, [f"POST /refuse HTTP/1.1\r\ncontent-length: {BIG}\r\n\r\n".encode(), *[b"b"] * BIG])
         assert b"connection: close" in await everything(stream)
         tasks.cancel_scope.cancel()

@@ -408,6 +408,19 @@ def test_describe_knows_the_built_in_kinds(kubectl: Kubectl) -> None:
     assert "Status:       Active" in kubectl("describe", "ns", kubectl.namespace)
 
 
+def test_a_quota_is_described_with_what_is_used_and_says_what_it_refuses(kubectl: Kubectl) -> None:
+    hard = {f"count/widgets.{GROUP}": 1, "secrets": "3"}
+    quota = {"apiVersion": "v1", "kind": "ResourceQuota", "metadata": {"name": "few"}, "spec": {"hard": hard}}
+    kubectl("apply", "-f", "-", stdin=quota)
+    kubectl("create", "-f", "-", stdin=widget("a"))
+    kubectl("wait", "quota/few", "--for=jsonpath={.status.used.count/widgets\\.reference\\.example\\.com}=1", "--timeout=20s")
+    described = [line.split() for line in kubectl("describe", "quota", "few").splitlines()]
+    assert described[-2:] == [[f"count/widgets.{GROUP}", "1", "1"], ["secrets", "0", "3"]]
+    refused = kubectl.refused("create", "-f", "-", stdin=widget("b"))
+    assert f'widgets.{GROUP} "b" is forbidden: exceeded quota: few, requested: count/widgets.{GROUP}=1' in refused
+    assert "few" in kubectl("describe", "ns", kubectl.namespace)
+
+
 def test_events_are_shown_by_object_and_by_type(kubectl: Kubectl) -> None:
     kubectl("create", "-f", "-", stdin=widget("a"))
     kubectl("create", "-f", "-", stdin=widget("b"))

@@ -9,6 +9,7 @@ import pytest
 
 from registry.builtin import CONFIG_MAP, EVENT, KINDS, LEASE, NAMESPACE, ROLES, SECRET, SERVICE_ACCOUNT
 from registry.builtin import event as events
+from registry.builtin.actor import KEEPER
 from registry.kinds import EXTERNAL, Kind, Registry
 from registry.times import since
 
@@ -48,6 +49,7 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("ConfigMap", True, False),
         ("Event", True, False),
         ("Namespace", False, True),
+        ("ResourceQuota", True, True),
         ("Secret", True, False),
         ("ServiceAccount", True, False),
         ("Lease", True, False),
@@ -56,7 +58,8 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("RoleBinding", True, False),
         ("ClusterRoleBinding", False, False),
     }
-    assert all(kind.owner == EXTERNAL and kind.strategy.builtin and not kind.strategy.counts_generation for kind in KINDS)
+    assert all(kind.strategy.builtin and not kind.strategy.counts_generation for kind in KINDS)
+    assert {kind.name: kind.owner for kind in KINDS if kind.owner != EXTERNAL} == {"ResourceQuota": KEEPER}
 
 
 @pytest.mark.parametrize(

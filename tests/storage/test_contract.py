@@ -10,7 +10,7 @@ import pytest
 
 from storage.opening import open_store
 from storage.sql import Options, SqlStore
-from storage.store import Change, Closed, Conflict, Expired, Key, Op, Put, Remove, Unavailable
+from storage.store import Change, Closed, Conflict, Expired, Guard, Key, Op, Put, Remove, State, Unavailable
 from tests.storage.conftest import Statements
 from tests.storage.tools import LEASES, PROBES, create, key, plain, put, remove, revision_of, together, update
 
@@ -134,6 +134,75 @@ async def test_a_write_behind_a_fence_that_has_moved_is_refused_be_it_a_deletion
             await store.commit(write)
         assert (refused.value.key, refused.value.found) == (lease, revision_of(store, lease))
     await store.commit(Remove(key("a"), made.revision, fence=(lease, revision_of(store, lease))))
+
+
+class Full(Exception):
+    """There are as many as there may be."""
+
+
+def at_most(most: int) -> Guard:
+    def guard(at: Key, state: State) -> Exception | None:
+        assert state.count(at.resource, at.namespace) == len(state.list(at.resource, at.namespace))
+        return Full(at.name) if state.count(at.resource, at.namespace) >= most else None
+
+    return guard
+
+
+def guarded(name: str, most: int, namespace: str = "shop") -> Put:
+    return msgspec.structs.replace(put(key(name, namespace)), guard=at_most(most))
+
+
+async def test_a_guard_counts_what_is_there_in_the_transaction_and_what_the_batch_adds_and_takes(store: SqlStore) -> None:
+    made = await create(store, "old")
+    writes: list[Put | Remove] = [
+        guarded("a", 2),
+        guarded("b", 2),
+        guarded("elsewhere", 2, "other"),
+        Remove(key("old"), made.revision),
+        guarded("c", 2),
+        guarded("d", 2),
+    ]
+    results = await together(*(partial(store.commit, write) for write in writes))
+    assert store.stats().recent_batches[-1] == 6
+    assert [type(result) for result in results] == [Change, Full, Change, Change, Change, Full]
+    assert [result.revision for result in results if isinstance(result, Change)] == [2, 3, 4, 5], "refused writes take no revision"
+    assert [record.key.name for record in store.list(PROBES, "shop").records] == ["a", "c"]
+
+
+async def test_a_guard_sees_objects_that_the_batch_changed_as_they_are_then(store: SqlStore) -> None:
+    # A quota is an object, too: one that was made, changed or deleted just before counts.
+    quota = key("most", resource="quotas")
+
+    def guard(at: Key, state: State) -> Exception | None:
+        most = [int(record.desired) for record in state.list("quotas", at.namespace)]
+        return Full(at.name) if most and state.count(at.resource, at.namespace) >= min(most) else None
+
+    def child(name: str) -> Put:
+        return msgspec.structs.replace(put(key(name)), guard=guard)
+
+    writes: list[Put | Remove] = [
+        child("a"),
+        put(quota, "1"),
+        child("b"),
+        put(quota, "2", expect=2),
+        child("c"),
+        child("d"),
+        Remove(quota, 3),
+        child("e"),
+    ]
+    results = await together(*(partial(store.commit, write) for write in writes))
+    assert store.stats().recent_batches[-1] == 8
+    assert [isinstance(result, Change) for result in results] == [True, True, False, True, True, False, True, True]
+
+
+async def test_many_guarded_writes_make_as_many_as_there_may_be_in_as_few_statements_as_any(
+    store: SqlStore, statements: Statements
+) -> None:
+    statements.clear()
+    results = await together(*(partial(store.commit, guarded(f"p{n}", 7)) for n in range(100)))
+    assert sum(isinstance(result, Change) for result in results) == 7
+    assert sum(isinstance(result, Full) for result in results) == 93
+    assert (store.stats().batches, len(statements)) == (1, 3)
 
 
 async def test_a_list_is_ordered_by_namespace_and_name_and_does_not_change_afterwards(store: SqlStore) -> None:

@@ -18,6 +18,7 @@ from storage.cache import Cache
 from storage.decide import decide, undo
 from storage.engine import Engines, connect
 from storage.store import Change, Conflict, Head, Key, Op, Put, Record, Remove, Write
+from storage.store import State as StoreState
 from storage.window import Window, weight
 from tests.storage.tools import plain
 
@@ -26,24 +27,53 @@ KEYS = st.builds(Key, st.sampled_from(["probes", "leases"]), st.sampled_from([""
 BODIES = st.sampled_from([b"", b"1", b"2", b'{"x":"\xc3\xa9\x00"}'])
 
 
-Intent = tuple[Key, str, bytes, bytes, bool]  # what to do, two bodies, and whether the caller knows the newest revision
+Intent = tuple[Key, str, bytes, bytes, bool, bool]
+"""What to do, two bodies, whether the caller knows the newest revision, and whether there may be no more than `MOST` objects."""
+MOST = 2
 T = TypeVar("T")
 KEY = "resource = '' AND namespace = '' AND name = ''"
 INTENTS = st.lists(
-    st.tuples(KEYS, st.sampled_from(["put", "put", "remove"]), BODIES, BODIES, st.booleans()), min_size=1, max_size=6
+    st.tuples(KEYS, st.sampled_from(["put", "put", "remove"]), BODIES, BODIES, st.booleans(), st.booleans()), min_size=1, max_size=6
 )
 State = dict[Key, Record]
 
 
+class Full(Exception):
+    """There are too many already: `names`."""
+
+    def __init__(self, count: int, names: list[str]) -> None:
+        super().__init__(count, names)
+
+
+def limited(key: Key, state: StoreState) -> Exception | None:
+    """Refuses what is more than `MOST`, counted in the state that the write meets."""
+    count = state.count(key.resource, key.namespace)
+    return Full(count, [record.key.name for record in state.list(key.resource, key.namespace)]) if count >= MOST else None
+
+
+def cached(state: State) -> Cache:
+    cache = Cache()
+    for record in state.values():
+        cache.put(record)
+    return cache
+
+
+def refusal_of(result: Change | Exception) -> object:
+    """A refusal, so that two can be compared."""
+    if isinstance(result, Change):
+        return None
+    return result.found if isinstance(result, Conflict) else (type(result), result.args)
+
+
 def writes_of(intents: list[Intent], state: State) -> list[Write]:
     writes: list[Write] = []
-    for key, verb, desired, status, knows in intents:
+    for key, verb, desired, status, knows, bounded in intents:
         found = state[key].revision if key in state else 0
         expect = found if knows else found + 1
         if verb == "remove" and expect:
             writes.append(Remove(key, expect))
         else:
-            writes.append(Put(key, "u-" + key.name, "v1", desired, status, expect))
+            writes.append(Put(key, "u-" + key.name, "v1", desired, status, expect, guard=limited if bounded else None))
     return writes
 
 
@@ -58,12 +88,16 @@ class Model:
     def now(self) -> State:
         return self.states[-1]
 
-    def write(self, write: Write) -> int | None:
-        """Does it; returns the revision that was found if it is a conflict."""
+    def write(self, write: Write) -> object:
+        """Does it; returns the revision that was found if it is a conflict, the refusal if there are too many."""
         previous = self.now.get(write.key)
         found = previous.revision if previous is not None else 0
         if found != write.expect:
             return found
+        if isinstance(write, Put) and write.guard is not None:
+            names = sorted(key.name for key in self.now if key[:2] == write.key[:2])
+            if len(names) >= MOST:
+                return Full, (len(names), names)
         revision, state = len(self.states), dict(self.now)
         if isinstance(write, Put):
             state[write.key] = record = Record(write.key, write.uid, revision, write.api_version, write.desired, write.status)
@@ -104,7 +138,7 @@ class Core(RuleBasedStateMachine):
         )
         try:
             outcome = transaction.write(
-                self.engines.write, lambda connection: transaction.commit_batch(connection, writes, Head(seen, 0), cache.get, 5.0)
+                self.engines.write, lambda connection: transaction.commit_batch(connection, writes, Head(seen, 0), cache, 5.0)
             )
         except transaction.Behind:
             assert seen < self.horizon
@@ -113,7 +147,7 @@ class Core(RuleBasedStateMachine):
             return
         assert [plain(change) for change in outcome.missed] == known
         expected = [self.model.write(write) for write in writes]
-        assert [result.found if isinstance(result, Conflict) else None for result in outcome.plan.results] == expected
+        assert [refusal_of(result) for result in outcome.plan.results] == expected
         for change in [*outcome.missed, *outcome.plan.changes]:
             cache.apply(change)
         self.caches[process] = (cache, outcome.head.revision)
@@ -179,9 +213,9 @@ def test_decisions_agree_with_the_model_and_their_sum_is_the_next_state(batches:
     for intents in batches:
         writes = writes_of(intents, model.now)
         revision = len(model.changes)
-        plan = decide(writes, state.get, revision)
+        plan = decide(writes, cached(state), revision)
         expected = [model.write(write) for write in writes]
-        assert [result.found if isinstance(result, Conflict) else None for result in plan.results] == expected
+        assert [refusal_of(result) for result in plan.results] == expected
         assert [plain(change) for change in plan.changes] == model.changes[revision:]
         assert not {record.key for record in plan.upserts} & set(plan.removes)
         state |= {record.key: record for record in plan.upserts}
@@ -196,7 +230,7 @@ def test_decisions_agree_with_the_model_and_their_sum_is_the_next_state(batches:
 def test_what_a_write_leaves_as_it_was_is_kept_once() -> None:
     before = Record(Key("probes", "shop", "a"), "u", 1, "v1", b"desired", b"old")
     write = Put(Key("probes", "shop", "a"), "u", "v1", bytes(bytearray(b"desired")), b"new", 1)
-    plan = decide([write], {before.key: before}.get, 1)
+    plan = decide([write], cached({before.key: before}), 1)
     assert plan.changes[0].record.desired is before.desired
     assert plan.changes[0].record.key is before.key
 
@@ -272,7 +306,7 @@ def connected() -> Iterator[Connection]:
 
 def commit(connection: Connection, cache: Cache, writes: list[Write], now: float) -> None:
     seen = transaction.head_of(connection).revision
-    for change in transaction.commit_batch(connection, writes, Head(seen, 0), cache.get, now).plan.changes:
+    for change in transaction.commit_batch(connection, writes, Head(seen, 0), cache, now).plan.changes:
         cache.apply(change)
 
 

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from functools import partial
 
 import anyio
+import msgspec
 import psycopg
 import pytest
 from anyio.abc import ByteStream, SocketAttribute, SocketStream
@@ -15,7 +16,7 @@ from anyio.abc import ByteStream, SocketAttribute, SocketStream
 from storage.engine import InvalidDatabase
 from storage.opening import open_store
 from storage.sql import Options, SqlStore
-from storage.store import Change, Closed, Conflict, Expired, Unavailable
+from storage.store import Change, Closed, Conflict, Expired, Key, State, Unavailable
 from tests.postgres import Postgres
 from tests.storage.tools import PROBES, create, key, plain, put, remove, revision_of, together, update
 
@@ -208,6 +209,22 @@ async def test_of_writers_in_two_processes_with_the_same_revision_exactly_one_wi
             assert await one.synced() == await two.synced() == revision + 1
 
 
+async def test_what_a_guard_counts_includes_what_other_processes_wrote(url: str) -> None:
+    def full(at: Key, state: State) -> Exception | None:
+        return RuntimeError(at.name) if state.count(at.resource, at.namespace) >= 25 else None
+
+    async with open_store(url, Options(batch_count=4)) as one, open_store(url, Options(batch_count=4)) as two:
+        writes = [msgspec.structs.replace(put(key(f"{n}")), guard=full) for n in range(80)]
+        results = await together(*(partial((one, two)[n % 2].commit, write) for n, write in enumerate(writes)))
+        assert sum(isinstance(result, Change) for result in results) == 25
+        assert sum(isinstance(result, RuntimeError) for result in results) == 55
+        assert await one.synced() == await two.synced() == 25
+        await remove(one, one.list(PROBES).records[0].key)
+        fresh = [msgspec.structs.replace(put(key(f"new-{n}")), guard=full) for n in range(3)]
+        results = await together(*(partial(two.commit, write) for write in fresh))
+        assert sum(isinstance(result, Change) for result in results) == 1, "it had not heard of the removal, and counts it"
+
+
 async def test_a_process_publishes_what_others_wrote_before_what_it_writes_itself(url: str) -> None:
     async with open_store(url) as one, open_store(url) as two:
         cursor = two.watch(PROBES, 0)
@@ -233,10 +250,20 @@ async def test_a_process_that_is_far_behind_catches_up_page_by_page(url: str) ->
 async def test_a_process_that_is_behind_the_horizon_reads_the_state_anew_and_its_cursors_are_expired(url: str) -> None:
     async with open_store(url) as one, open_store(url) as two:
         behind = two.watch(PROBES, 0)
-        for n in range(10):
+        await create(one, "away")
+        await two.synced()
+        told: list[Change] = []
+        two.subscribe(PROBES, told.extend)
+        await remove(one, key("away"))
+        for n in range(8):
             await update(one, key("home"), f"{n}")
         await one.compact(0, max_age=1e12, max_count=2)
         await create(two, "mine")
+        assert [(change.op.value, change.record.key.name) for change in told] == [
+            ("DELETED", "away"),
+            ("ADDED", "home"),
+            ("ADDED", "mine"),
+        ], "who listens learns what has become of each object"
         assert two.revision == 11
         assert [record.key.name for record in two.list(PROBES).records] == ["home", "mine"]
         with pytest.raises(Expired):
