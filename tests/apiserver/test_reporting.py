@@ -109,7 +109,7 @@ class House:
     def status(self, name: str = "a") -> dict[str, Any]:
         (record,) = [record for record in self.world.stored("actors.skep.dev") if record.key.name == name]
         document: dict[str, Any] = self.world.document(ACTORS, Answer(record=record))
-        found: dict[str, Any] = document["status"]
+        found: dict[str, Any] = document.get("status", {})
         return found
 
     async def until(self, holds: Callable[[], bool]) -> None:
