@@ -6,6 +6,7 @@ True while no retry helps, and becomes False with the next run that ends well.
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -42,7 +43,7 @@ class Report:
 
     def __init__(self, model: type) -> None:
         self._kind = model.__name__
-        status = _field(msgspec.inspect.type_info(model), "status")
+        status = _status_of(model)
         forms = _alternatives(status)
         self._is_there = status is not None and not isinstance(status, msgspec.inspect.NoneType)
         self._has_conditions = any(_field(form, "conditions") is not None for form in forms)
@@ -94,6 +95,12 @@ def _conditions(status: Document) -> tuple[Condition, ...]:
 
 def _documents(conditions: tuple[Condition, ...]) -> list[Document]:
     return [to_document(condition) for condition in conditions]
+
+
+@lru_cache(maxsize=256)
+def _status_of(model: type) -> Any:
+    """What the type of a model's status is. It takes a while to find out."""
+    return _field(msgspec.inspect.type_info(model), "status")
 
 
 def _field(info: Any, name: str) -> Any:
