@@ -311,16 +311,17 @@ class App:
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,
         )
-        self._revoker.admit(stream, asking.attributes(call.identity, call.verb, call.target, call.query))
-        try:
-            await self._run_stream(stream, place, receive, exchange.credentials)
-        finally:
-            self._revoker.dismiss(stream)
+        wanted = asking.attributes(call.identity, call.verb, call.target, call.query)
+        await self._run_stream(stream, place, receive, exchange.credentials, wanted)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _run_stream(self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials) -> None:
-        """Runs a stream beside a task that notices when the client goes away, or takes nothing."""
+    async def _run_stream(
+        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Attributes
+    ) -> None:
+        """Runs a stream beside a task that notices when the client goes away, or takes nothing. It ends when its credential does, or
+        the right to what is `wanted`."""
         self._streams[stream] = credentials
+        self._revoker.admit(stream, wanted)
         if self._ending:  # it began while the others were told to end
             stream.leave()
         running = asyncio.current_task()
@@ -343,6 +344,7 @@ class App:
         finally:
             listener.cancel()
             self._streams.pop(stream, None)
+            self._revoker.dismiss(stream)
 
     async def _refuse(self, exchange: Exchange, error: ApiError, send: Send, *, panicked: bool = False) -> None:
         exchange.trail.refused(error, panicked=panicked)
