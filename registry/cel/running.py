@@ -344,7 +344,7 @@ def _logical(operands: list[Run], *, decides: bool, name: str) -> Run:
                 failed = failed or error
                 continue
             if value is decides:
-                return decides
+                return bool(decides)
             if type(value) is not bool:
                 failed = failed or EvaluationError(f"no such overload: {name}({type_name(value)})")
         if failed is not None:
