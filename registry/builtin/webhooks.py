@@ -1,5 +1,5 @@
-"""MutatingWebhookConfiguration and ValidatingWebhookConfiguration (admissionregistration.k8s.io/v1): who outside of the server is asked
-about writes. They belong to no namespace. What they say by default is written into them.
+"""MutatingWebhookConfiguration and ValidatingWebhookConfiguration (admissionregistration.k8s.io/v1): who outside of the server is
+asked about writes. They belong to no namespace. What they say by default is written into them.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from typing import Annotated
 
 from registry.builtin.common import builtin, column, printer, version
 from registry.builtin.webhook_checks import check
-from registry.kinds import Document, Kind, Prepare
+from registry.kinds import Kind, as_is
 from registry.resource import Format, ListMap, Meta, Object, OmitEmpty, Struct
 
 GROUP = "admissionregistration.k8s.io"
@@ -116,16 +116,11 @@ class ValidatingWebhookConfiguration(Object):
     webhooks: Annotated[tuple[ValidatingWebhook, ...], ListMap("name"), OmitEmpty, Meta(description="Asked all at once.")] = ()
 
 
-def _prepare(document: Document, old: Document | None) -> Document:
-    del old
-    return document
-
-
 TABLE = printer([column("Webhooks", "How many webhooks there are.")], lambda document, _: [len(document.get("webhooks") or ())])
 
 
-def _kind(model: type, name: str, plural: str, prepare: Prepare = _prepare) -> Kind:
-    kind = builtin(name, plural, (version(model, GROUP, "v1", name, TABLE),), prepare=prepare, check=check, namespaced=False)
+def _kind(model: type, name: str, plural: str) -> Kind:
+    kind = builtin(name, plural, (version(model, GROUP, "v1", name, TABLE),), prepare=as_is, check=check, namespaced=False)
     return replace(kind, strategy=replace(kind.strategy, counts_generation=True))
 
 
