@@ -1,28 +1,37 @@
-"""The handlers of a kind: mutation in order, then validation, all of it.
+"""The handlers of a kind: defaults, mutation in order, then validation, all of it.
 
-Handlers are called with typed values of the model that they were declared for. A mutator returns the next value, or None to
-leave it;
-what the last one returned is what is checked and stored. Every validator is run, and all causes are reported together. A handler
-that
-raises something else than an `ApiError` is our user's bug: it is logged with its name, and the caller is told no more than that.
+Handlers are called with typed values of the model that they were declared for, in the version of that model, whichever the request
+is in. A mutator returns the next value, or None to leave it; what it changed is carried over to the object, of which its model may
+know less. A default adds what is not there, and changes nothing. Every validator is run, and all causes are reported together. A
+handler that raises something else than an `ApiError`, or takes too long, is our user's bug: it is logged with its name, and the
+caller is told no more than that.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import Any, Protocol, TypeVar
 
+import anyio
+import msgspec
 from msgspec.structs import replace
 
+from admission.calling import HandlerTimeoutError, caller, is_over
+from admission.differing import changed, filled
 from admission.review import Review
+from registry.conversion import Conversion
 from registry.errors import ApiError, Cause, InternalError, details
-from registry.kinds import Handler
+from registry.handlers import Handler, is_async
+from registry.kinds import Version
+from registry.resource import Struct
 from registry.typed import from_document, to_document
 
 Document = dict[str, Any]
 T = TypeVar("T")
+Conversions = Callable[[type, Version], Conversion | None]
+Combine = Callable[[Document, Document], Document]
 
 
 class Log(Protocol):
@@ -31,75 +40,205 @@ class Log(Protocol):
     def error(self, event: str, /, **values: Any) -> object: ...
 
 
-@dataclass(frozen=True, slots=True)
+def one_version(model: type, version: Version) -> None:
+    """No conversions: there is one version."""
+    del model, version
+
+
 class _Step:
-    name: str
-    call: Callable[[Review[Any]], Any]
-    read: Callable[[Document], Any]
+    """One handler: how it is given an object, and what becomes of what it returns."""
+
+    def __init__(self, handler: Handler, log: Log, conversions: Conversions) -> None:
+        if len(inspect.signature(handler.function).parameters) != 1:
+            raise TypeError(f"{handler.source}: {handler.name} takes one argument, the review")
+        self.name = handler.name
+        self.waits = handler.thread or is_async(handler.function)
+        self._model = handler.model
+        self._call = caller(handler)
+        self._read: Callable[[Document], Any] = from_document(handler.model)
+        self._log = log
+        self._conversions = conversions
+
+    async def run(self, review: Review[Document], use: Callable[[Review[Document], Any], T], *, broken: bool) -> T | None:
+        """Calls the handler, and makes of what it returned what is used; None: it was passed over. What goes wrong is its fault."""
+        try:
+            try:
+                given = self._given(review)
+            except msgspec.ValidationError:
+                if broken:
+                    return None
+                raise
+            returned = self._call(given)
+            return use(review, await returned if inspect.isawaitable(returned) else returned)
+        except ApiError:
+            raise
+        except BaseException as error:
+            if is_over(error):
+                raise
+            raise self._failure(error) from error
+
+    def _given(self, review: Review[Document]) -> Review[Any]:
+        """The review as the handler sees it: in its version, as values that are its own."""
+        way = self._way(review)
+        new, old = review.new, review.old
+        if way is not None:
+            new, old = way.there(new), None if old is None else way.there(old)
+
+        def note(key: str, value: str) -> None:
+            review.note(f"{self.name}/{key}", value)
+
+        return replace(review, new=self._read(new), old=None if old is None else self._read(old), note=note)
+
+    def _way(self, review: Review[Document]) -> Conversion | None:
+        return None if review.version is None else self._conversions(self._model, review.version)
+
+    def made(self, keep: Combine | None, review: Review[Document], returned: Any) -> Document:
+        """The object with what the handler made of it. What its model or its version does not know stays as it is."""
+        document = review.new
+        if returned is None:
+            return document
+        if not isinstance(returned, Struct) or not isinstance(returned, self._model):
+            wanted = self._model.__name__
+            raise TypeError(f"it returns the next {wanted}, or None; this one returned {type(returned).__name__}")
+        way = self._way(review)
+        # Read again: what it was given may have been changed in place.
+        given: Struct = self._read(document if way is None else way.there(document))
+        if returned == given:
+            return document
+        before, after = to_document(given), to_document(returned)
+        if keep is not None:
+            after = keep(before, after)
+        if way is not None:
+            before, after = way.back(before), way.back(after)
+        return changed(document, before, after)
+
+    def _failure(self, error: BaseException) -> InternalError:
+        self._log.error("an admission handler failed", handler=self.name, exc_info=error)
+        said = f"admission handler {self.name} {'took too long' if isinstance(error, HandlerTimeoutError) else 'failed'}"
+        return InternalError(f"Internal error occurred: {said}", details=details(causes=[Cause("", said)]))
+
+
+class Steps:
+    """What there is to do for one operation on one subresource. `waits`: some validator may not answer at once.
+
+    `broken` says that its schema has something against an object: who cannot be given it as a value is then passed over.
+    """
+
+    def __init__(self, defaulters: Sequence[_Step], mutators: Sequence[_Step], validators: Sequence[_Step]) -> None:
+        self._defaulters = defaulters
+        self._mutators = mutators
+        self._validators = validators
+        self.changes = bool(defaulters or mutators)
+        self.validates = bool(validators)
+        self.waits = any(step.waits for step in validators)
+
+    async def default(self, review: Review[Document], *, broken: bool = False) -> Document:
+        """The object with what was missing of it. The same object if nothing was. Raises ApiError."""
+        return await self._changed(self._defaulters, review, filled, broken=broken)
+
+    async def mutate(self, review: Review[Document], *, broken: bool = False) -> Document:
+        """What is to be stored after all mutators. The same object if nothing was changed. Raises ApiError."""
+        return await self._changed(self._mutators, review, None, broken=broken)
+
+    async def _changed(self, steps: Sequence[_Step], review: Review[Document], keep: Combine | None, *, broken: bool) -> Document:
+        document = review.new
+        for step in steps:
+            made = await step.run(replace(review, new=document), partial(step.made, keep), broken=broken)
+            if made is not None and made is not document:
+                review.changed(step.name, document, made)
+                document = made
+        return document
+
+    async def validate(self, review: Review[Document], *, broken: bool = False) -> Sequence[Cause]:
+        """What is wrong, according to every validator; those that wait do so at the same time. Raises ApiError only for a handler
+        that failed or refused outright: the first of them, when all are through."""
+        asked = [partial(step.run, review, _found, broken=broken) for step in self._validators]
+        if not self.waits:
+            return in_turn([await outcome(ask) for ask in asked])
+        return in_turn(await together(asked))
 
 
 class Chain:
-    """The admission handlers of one kind. Empty chains cost nothing: `mutates` and `validates` say so."""
+    """The admission handlers of one kind, in the order in which they are given. A write that none is about costs a look-up."""
 
-    def __init__(self, mutators: Iterable[Handler], validators: Iterable[Handler], log: Log) -> None:
-        self._mutators = [_step(handler) for handler in mutators]
-        self._validators = [_step(handler) for handler in validators]
-        self._log = log
-        self.mutates = bool(self._mutators)
-        self.validates = bool(self._validators)
+    def __init__(
+        self,
+        mutators: Iterable[Handler],
+        validators: Iterable[Handler],
+        log: Log,
+        *,
+        defaulters: Iterable[Handler] = (),
+        conversions: Conversions = one_version,
+    ) -> None:
+        """`conversions` finds the way from the version of a request to that of a handler's model."""
+        parts = [
+            [(handler, _Step(handler, log, conversions)) for handler in handlers] for handlers in (defaulters, mutators, validators)
+        ]
+        concerned = {
+            (operation.upper(), subresource)
+            for part in parts
+            for handler, _ in part
+            for operation in handler.operations
+            for subresource in handler.subresources
+        }
+        self._steps = {
+            (operation, subresource): Steps(
+                *([step for handler, step in part if _concerns(handler, operation, subresource)] for part in parts)
+            )
+            for operation, subresource in concerned
+        }
 
-    async def mutate(self, review: Review[Document]) -> Document:
-        """What is to be stored after all mutators. Raises ApiError."""
-        document = review.new
-        for step in self._mutators:
-            document = await self._run(step, replace(review, new=document), _mutated)
-        return document
-
-    async def validate(self, review: Review[Document]) -> Sequence[Cause]:
-        """What is wrong, according to every validator. Raises ApiError only for a handler that failed or refused outright."""
-        causes: list[Cause] = []
-        for step in self._validators:
-            causes += await self._run(step, review, _found)
-        return causes
-
-    async def _run(self, step: _Step, review: Review[Document], use: Callable[[Review[Document], Any, Any], T]) -> T:
-        """Calls a handler, and makes of what it was given and what it returned what is used. What goes wrong there is its fault."""
-        try:
-            given = replace(review, new=step.read(review.new), old=None if review.old is None else step.read(review.old))
-            returned = step.call(given)
-            return use(review, given.new, await returned if isinstance(returned, Awaitable) else returned)
-        except ApiError:
-            raise
-        except Exception as error:
-            self._log.error("an admission handler failed", handler=step.name, exc_info=error)
-            message = f"Internal error occurred: admission handler {step.name} failed"
-            raise InternalError(message, details=details(causes=[Cause("", f"admission handler {step.name} failed")])) from error
+    def steps(self, operation: str, subresource: str = "") -> Steps | None:
+        """What there is to do for an operation (CREATE, UPDATE, DELETE); None: nothing."""
+        return self._steps.get((operation, subresource))
 
 
-def _step(handler: Handler) -> _Step:
-    if len(inspect.signature(handler.function).parameters) != 1:
-        raise TypeError(f"{handler.source}: {handler.name} takes one argument, the review")
-    return _Step(handler.name, handler.function, from_document(handler.model))
+def _concerns(handler: Handler, operation: str, subresource: str) -> bool:
+    return operation.lower() in handler.operations and subresource in handler.subresources
 
 
-def _mutated(review: Review[Document], given: Any, returned: Any) -> Document:
-    """The document with what a handler returned instead of what it was given. What its model does not know stays as it is."""
-    document = review.new
-    if returned is None:
-        return document
-    if not isinstance(returned, type(given)):
-        raise TypeError(f"a mutator returns the next {type(given).__name__}, or None; this one returned {type(returned).__name__}")
-    before, after = to_document(given), to_document(returned)
-    unseen = {key: value for key, value in document["metadata"].items() if key not in before.get("metadata", {})}
-    rest = {key: value for key, value in document.items() if key not in before}
-    return {**rest, **after, "metadata": {**unseen, **after.get("metadata", {})}}
-
-
-def _found(review: Review[Document], given: Any, returned: Any) -> Sequence[Cause]:
+def _found(review: Review[Document], returned: Any) -> Sequence[Cause]:
     """What a validator found."""
-    del review, given
+    del review
     causes = [] if returned is None else list(returned)
     for cause in causes:
         if not isinstance(cause, Cause):
             raise TypeError(f"a validator returns a list of Cause, or None; in this one's was {type(cause).__name__}")
+    return causes
+
+
+Ask = Callable[[], Any]
+"""Asks somebody what is wrong: gives an awaitable of causes, or of None."""
+
+
+async def outcome(ask: Ask) -> Sequence[Cause] | ApiError:
+    """What somebody found, or how they refused outright."""
+    try:
+        return await ask() or ()
+    except ApiError as error:
+        return error
+
+
+async def together(asked: Sequence[Ask]) -> list[Sequence[Cause] | ApiError]:
+    """The outcomes of all, who are asked at the same time; in the order in which they are given."""
+    if len(asked) == 1:
+        return [await outcome(asked[0])]
+    found: list[Sequence[Cause] | ApiError] = [()] * len(asked)
+
+    async def one(place: int, ask: Ask) -> None:
+        found[place] = await outcome(ask)
+
+    async with anyio.create_task_group() as tasks:
+        for place, ask in enumerate(asked):
+            tasks.start_soon(one, place, ask)
+    return found
+
+
+def in_turn(outcomes: Iterable[Sequence[Cause] | ApiError]) -> list[Cause]:
+    """All causes, in order. Raises the first of the refusals, when there is one."""
+    causes: list[Cause] = []
+    for each in outcomes:
+        if isinstance(each, ApiError):
+            raise each
+        causes += each
     return causes

@@ -59,14 +59,23 @@ def unnoted(key: str, value: str) -> None:
     del key, value
 
 
+def unchanged(by: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+    """Where changes are told that nobody keeps."""
+    del by, before, after
+
+
 class Review(msgspec.Struct, Generic[T], frozen=True):
     """What a handler is asked about: `new` is what would be stored (on a delete: what would go), `old` what is stored (None on a
     create).
 
-    `operation` is CREATE, UPDATE or DELETE. `warn` adds a Warning header to the answer, `note` an annotation to the audit event.
+    `operation` is CREATE, UPDATE or DELETE. `warn` adds a Warning header to the answer, `note` an annotation to the audit event
+    (a key and a text; a handler's key begins with its name, whatever it says).
 
     `kind` and `version` are those of the path. `namespace` is empty for what belongs to none. `options` are those of the request
     (`{"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions", ...}`).
+
+    For an `Admitter`: `changed` tells the audit log who made of a document what (a name, before, after); `again` says that this is
+    the second time, since what it returned has been changed after it.
     """
 
     operation: str
@@ -82,6 +91,8 @@ class Review(msgspec.Struct, Generic[T], frozen=True):
     name: str = ""
     options: Mapping[str, Any] = {}
     note: Callable[[str, str], None] = unnoted
+    changed: Callable[[str, Mapping[str, Any], Mapping[str, Any]], None] = unchanged
+    again: bool = False
 
     @property
     def object(self) -> Any:
@@ -90,16 +101,25 @@ class Review(msgspec.Struct, Generic[T], frozen=True):
 
 
 class Admitter(Protocol):
-    """One who changes or refuses objects, besides a plugin's handlers: webhooks, policies, quotas. It sees documents."""
+    """One who changes or refuses objects, besides a plugin's handlers: webhooks, policies, quotas.
+
+    It sees documents, in the version of the path, and changes none of them: what it returns is another one.
+
+    On a delete it is asked to `validate` alone.
+    """
 
     def concerns(self, review: Review[dict[str, Any]]) -> bool:
         """Whether it has anything to say. Cheap: it is asked for every write."""
         ...
 
     async def mutate(self, review: Review[dict[str, Any]]) -> dict[str, Any]:
-        """What is to be stored instead of `review.new`, which may be the same. Raises ApiError to refuse."""
+        """What is to be stored instead of `review.new`, which may be the same. Raises ApiError to refuse.
+
+        It is asked a second time, with `review.again`, when somebody after it changed what it had returned; and once only.
+        """
         ...
 
     async def validate(self, review: Review[dict[str, Any]]) -> Sequence[Cause]:
-        """What is wrong, to be reported together with all else. Raises ApiError to refuse outright."""
+        """What is wrong, to be reported together with all else. Raises ApiError to refuse outright. Others are asked at the same
+        time."""
         ...

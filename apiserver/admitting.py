@@ -1,26 +1,37 @@
 """What may still change or refuse an object that its writer is allowed to write, in this order:
 
-mutate      the plugin's handlers, then whoever else (`admission.review.Admitter`), each seeing what the one before made of it
+mutate      the plugin's defaults and mutators, then whoever else (`admission.review.Admitter`), each seeing what the one before
+            made of it; when anything was changed, whoever wants it a second time, and the plugin's defaults again
+keep        which object it is stays what it was, and so does what the path of the request does not write
 schema      again, when anything was changed: defaults, types, what the model does not know
-validate    metadata, the rules of the kind, the plugin's handlers, whoever else; all causes are reported together
+validate    metadata, the rules of the kind, the plugin's validators, whoever else; all causes are reported together
+
+What its schema refuses may be mended by a mutator. Where it is refused all the same, those validators say more that can be given
+the object as a value of their model, and nobody else is asked.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
+from typing import Any
 
 from msgspec.structs import replace
 
-from admission.chain import Chain
+from admission.chain import Ask, Chain, Steps, in_turn, outcome, together
 from admission.review import Admitter, Review
 from apiserver import intake, prepare, scaling
 from apiserver.calls import Call, Document
-from apiserver.options import DeleteOptions, WriteOptions
+from apiserver.options import PLAIN_WRITE, DeleteOptions, WriteOptions
 from apiserver.stored import in_version
 from apiserver.target import Target
 from registry import metadata as meta
-from registry.errors import Cause, Invalid
+from registry.errors import BadRequest, Cause, InternalError, Invalid
 from storage.store import Record
+
+META = "meta.k8s.io/v1"
+PLAIN = {kind: {"kind": f"{kind}Options", "apiVersion": META} for kind in ("Create", "Update", "Delete")}
+"""Options that say nothing, by operation. Constant."""
 
 
 class Admission:
@@ -34,53 +45,130 @@ class Admission:
         self, call: Call, options: WriteOptions, new: Document, old: Document | None, causes: Sequence[Cause]
     ) -> Document:
         """What is to be stored. Raises Invalid with all causes together, and whatever an admitter refuses with."""
-        kind, version, strategy = call.target.kind, call.target.version, call.target.kind.strategy
-        chain = self._chains.get(kind.resource)
-        handled = chain is not None and not call.target.subresource and not causes
-        review = _review(call, "UPDATE" if old is not None else "CREATE", new, old, options.dry_run)
-        concerned = [admitter for admitter in self._admitters if admitter.concerns(review)] if not causes else []
-        if (handled and chain is not None and chain.mutates) or concerned:
-            mutated = await chain.mutate(review) if handled and chain is not None else new
-            for admitter in concerned:
-                mutated = await admitter.mutate(replace(review, new=mutated))
+        target = call.target
+        operation = "CREATE" if old is None else "UPDATE"
+        chain = self._chains.get(target.kind.resource)
+        steps = chain.steps(operation, target.subresource) if chain is not None else None
+        asked: list[Ask] = []
+        if steps is not None or self._admitters:
+            review = _review(call, target, operation, new, old, options.dry_run)
+            review = replace(review, options=_write_options(operation, options))
+            concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
+            mutated = await self._mutated(steps, concerned, review, broken=bool(causes))
             if mutated is not new:
-                mutated = prepare.mutated(kind, mutated, new)
-                taken = intake.understand(call.target, mutated, replace(options, field_validation="Ignore"), (), ())
-                new, causes = taken.document, taken.causes
-                if old is not None:
-                    prepare.count(kind, new, old)
+                new, causes = self._understood(call, options, mutated, old)
                 review = replace(review, new=new)
+            asked = _validators(steps, () if causes else concerned, review, broken=bool(causes))
         found = _own_causes(call, new, old) + list(causes)
-        if not call.target.subresource or call.target.subresource == "scale":
-            found += scaling.check(kind, new)
-        found += [*strategy.check(new, old), *version.check(new, old)]
-        if not causes:
-            if handled and chain is not None and chain.validates:
-                found += await chain.validate(review)
-            for admitter in concerned:
-                found += await admitter.validate(review)
+        if not target.subresource or target.subresource == "scale":
+            found += scaling.check(target.kind, new)
+        found += [*target.kind.strategy.check(new, old), *target.version.check(new, old)]
+        if asked:
+            found += await _all(asked, steps)
         if found:
-            raise Invalid(kind.name, kind.group, new["metadata"].get("name", ""), found)
+            raise Invalid(target.kind.name, target.kind.group, new["metadata"].get("name", ""), found)
         for warning in meta.finalizer_warnings(new["metadata"], None if old is None else old["metadata"]):
             call.warn(warning)
         return new
 
+    async def _mutated(
+        self, steps: Steps | None, concerned: Sequence[Admitter], review: Review[Document], *, broken: bool
+    ) -> Document:
+        """What everybody made of the object, as far as it is theirs; the same object if nobody changed it."""
+        given, changes = review.new, steps is not None and steps.changes
+        if not (changes or concerned):
+            return given
+        document = given
+        if steps is not None and changes:
+            document = await steps.default(review, broken=broken)
+            document = await steps.mutate(replace(review, new=document), broken=broken)
+            document = _kept(review, document)
+        if concerned:
+            document = await _by_others(concerned, replace(review, new=document))
+        if steps is not None and changes and document is not given:
+            document = _kept(review, await steps.default(replace(review, new=document), broken=broken))
+        return document
+
+    def _understood(
+        self, call: Call, options: WriteOptions, mutated: Document, old: Document | None
+    ) -> tuple[Document, Sequence[Cause]]:
+        """The object as its schema has it after it was changed, and what that says against it."""
+        target = call.target
+        try:
+            taken = intake.understand(target, mutated, replace(options, field_validation="Ignore"), (), ())
+        except BadRequest as error:
+            raise InternalError(f"Internal error occurred: admission made what cannot be read: {error.message}") from error
+        new, causes = taken.document, taken.causes
+        if old is None:
+            return new, causes
+        if causes:  # what was wrong already, and is not touched, may stay
+            part = "status" if target.subresource == "status" else ""
+            causes = list(target.version.schema.apply(new, old=old, part=part).causes)
+        prepare.count(target.kind, new, old)
+        return new, causes
+
     async def admit_delete(self, call: Call, target: Target, options: DeleteOptions, record: Record) -> None:
         """Whether the object of `record` may be deleted. Raises ApiError."""
-        if not self._admitters:
+        chain = self._chains.get(target.kind.resource)
+        steps = chain.steps("DELETE") if chain is not None else None
+        if steps is None and not self._admitters:
             return
         old = in_version(target.version, record)
-        review = _review(replace(call, target=target), "DELETE", old, old, options.dry_run)
-        found: list[Cause] = []
-        for admitter in self._admitters:
-            if admitter.concerns(review):
-                found += await admitter.validate(review)
+        review = replace(_review(call, target, "DELETE", old, old, options.dry_run), options=_delete_options(options))
+        concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
+        found = await _all(_validators(steps, concerned, review, broken=False), steps)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
 
 
-def _review(call: Call, operation: str, new: Document, old: Document | None, dry_run: bool) -> Review[Document]:
-    target = call.target
+async def _by_others(concerned: Sequence[Admitter], review: Review[Document]) -> Document:
+    """What others made of the object, each after the one before; those whose result was changed after them are asked once more."""
+    returned: list[Document] = []
+    for admitter in concerned:
+        review = replace(review, new=await _by_one(admitter, review))
+        returned.append(review.new)
+    for admitter, result in zip(concerned, returned, strict=True):
+        if result is not review.new and result != review.new:
+            review = replace(review, new=await _by_one(admitter, replace(review, again=True)), again=False)
+    return review.new
+
+
+async def _by_one(admitter: Admitter, review: Review[Document]) -> Document:
+    told = False
+
+    def changed(by: str, before: Mapping[str, Any], after: Mapping[str, Any]) -> None:
+        nonlocal told
+        told = True
+        review.changed(by, before, after)
+
+    made = _kept(review, await admitter.mutate(replace(review, changed=changed)))
+    if made is not review.new and not told:
+        review.changed(type(admitter).__name__, review.new, made)
+    return made
+
+
+def _kept(review: Review[Document], returned: Document) -> Document:
+    if returned is review.new or review.kind is None:
+        return review.new
+    return prepare.mutated(review.kind, returned, review.new, review.subresource)
+
+
+def _validators(steps: Steps | None, concerned: Sequence[Admitter], review: Review[Document], *, broken: bool) -> list[Ask]:
+    """Everybody who is to be asked what is wrong."""
+    asked: list[Ask] = [partial(admitter.validate, review) for admitter in concerned]
+    return [partial(steps.validate, review, broken=broken), *asked] if steps is not None and steps.validates else asked
+
+
+async def _all(asked: Sequence[Ask], steps: Steps | None) -> list[Cause]:
+    """What all found. Those who may wait do so at the same time; plain validators of a plugin have answered before."""
+    if not asked:
+        return []
+    if steps is not None and steps.validates and not steps.waits:
+        return in_turn([await outcome(asked[0]), *(await together(asked[1:]))])
+    return in_turn(await together(asked))
+
+
+def _review(call: Call, target: Target, operation: str, new: Document, old: Document | None, dry_run: bool) -> Review[Document]:
     return Review(
         operation,
         new,
@@ -93,7 +181,29 @@ def _review(call: Call, operation: str, new: Document, old: Document | None, dry
         target.version,
         target.namespace or "",
         new["metadata"].get("name", ""),
+        note=call.note,
+        changed=call.changed,
     )
+
+
+def _write_options(operation: str, options: WriteOptions) -> Mapping[str, Any]:
+    plain = PLAIN[operation.capitalize()]
+    if options is PLAIN_WRITE:
+        return plain
+    said: dict[str, Any] = {"dryRun": ["All"]} if options.dry_run else {}
+    if options.field_manager:
+        said["fieldManager"] = options.field_manager
+    return {**plain, **said, "fieldValidation": options.field_validation}
+
+
+def _delete_options(options: DeleteOptions) -> Mapping[str, Any]:
+    said: dict[str, Any] = {"dryRun": ["All"]} if options.dry_run else {}
+    conditions = {key: value for key, value in (("uid", options.uid), ("resourceVersion", options.resource_version)) if value}
+    if conditions:
+        said["preconditions"] = conditions
+    if options.propagation:
+        said["propagationPolicy"] = options.propagation
+    return {**PLAIN["Delete"], **said}
 
 
 def _own_causes(call: Call, new: Document, old: Document | None) -> list[Cause]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 from typing import Any
 
+from apiserver import scaling
 from registry import metadata as meta
 from registry.errors import TooLarge
 from registry.kinds import Kind
@@ -96,11 +97,20 @@ def count(kind: Kind, new: Document, old: Document) -> None:
         new["metadata"]["generation"] = old["metadata"]["generation"]
 
 
-def mutated(kind: Kind, returned: Document, given: Document) -> Document:
-    """What mutation handlers made of an object, as far as it is theirs: which object it is, and its status, stay what they were."""
+def mutated(kind: Kind, returned: Document, given: Document, subresource: str = "") -> Document:
+    """What mutation handlers made of an object, as far as it is theirs: which object it is stays, and so does what the path of the
+    request does not write. May be `given` itself."""
+    if returned is given:
+        return given
+    if subresource == "status":
+        document = {key: value for key, value in given.items() if key != "status"}
+        return {**document, "status": returned["status"]} if returned.get("status") is not None else document
+    if subresource == "scale":
+        return scaling.with_replicas_of(kind, given, returned)
+    metadata = returned.get("metadata") or {}
     kept = {key: value for key, value in given["metadata"].items() if key in IDENTITY}
-    metadata = {key: value for key, value in returned["metadata"].items() if key not in IDENTITY} | kept
-    document = {**returned, "metadata": metadata}
+    metadata = {key: value for key, value in metadata.items() if key not in IDENTITY} | kept
+    document = {**returned, "metadata": metadata, "apiVersion": given["apiVersion"], "kind": given["kind"]}
     if kind.has_status:
         document.pop("status", None)
         if "status" in given:

@@ -79,6 +79,13 @@ def rescaled(kind: Kind, version: Version, old: Document, scale: Document) -> Do
     return {**document, "metadata": metadata}
 
 
+def with_replicas_of(kind: Kind, document: Document, other: Document) -> Document:
+    """The object with the replicas that another form of it has, and nothing else of that."""
+    path = parse_path(_paths(kind).spec)
+    replicas = path.first(other)
+    return document if replicas is None or replicas == path.first(document) else path.set(document, replicas)
+
+
 def check(kind: Kind, document: Document) -> list[Cause]:
     """What makes an object useless for /scale: replicas that are no count, or that cannot be reached."""
     if kind.scale is None:

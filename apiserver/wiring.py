@@ -27,6 +27,7 @@ from apiserver.target import Target
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
+from registry.conversion import for_models
 from registry.errors import AlreadyExists
 from registry.kinds import Registry
 from storage.sql import SqlStore
@@ -60,10 +61,12 @@ def authorizer(registry: Registry) -> OwnerAuthorizer:
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:
     """The admission handlers of each kind that has any."""
     made = {}
+    conversions = for_models(registry)
     for kind in registry.kinds:
-        mutators, validators = registry.mutators(kind), (*registry.validators(kind), *guards(kind))
-        if mutators or validators:
-            made[kind.resource] = Chain(mutators, validators, log)
+        defaulters, mutators = registry.defaulters(kind), registry.mutators(kind)
+        validators = (*registry.validators(kind), *guards(kind))
+        if defaulters or mutators or validators:
+            made[kind.resource] = Chain(mutators, validators, log, defaulters=defaulters, conversions=conversions)
     return made
 
 

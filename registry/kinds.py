@@ -14,8 +14,9 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 
+from registry import handlers
 from registry.declarations import ActorDeclaration, Observation
 from registry.errors import Cause
 from registry.expiring import Ttl
@@ -26,6 +27,7 @@ from registry.schema import Schema
 
 Document = dict[str, Any]
 NameRule = Callable[[str], list[str]]
+Handler: TypeAlias = handlers.Handler
 
 SUBRESOURCE_VERBS = ("get", "patch", "update")
 EXTERNAL = "external"
@@ -212,16 +214,6 @@ def resource_name(plural: str, group: str) -> str:
     return f"{plural}.{group}" if group else plural
 
 
-@dataclass(frozen=True, slots=True)
-class Handler:
-    """An admission handler as a plugin declared it. `source` is `file:line`, for errors."""
-
-    name: str
-    model: type
-    function: Callable[..., Any]
-    source: str
-
-
 class RegistryError(Exception):
     """What was declared does not fit together. One line for each thing that is wrong."""
 
@@ -240,6 +232,7 @@ class Registry:
         actors: Iterable[ActorDeclaration] = (),
         mutators: Iterable[Handler] = (),
         validators: Iterable[Handler] = (),
+        defaulters: Iterable[Handler] = (),
     ) -> None:
         self.kinds: tuple[Kind, ...] = tuple(kinds)
         self.actors = tuple(actors)
@@ -252,8 +245,9 @@ class Registry:
             problems += _kind_problems(kind)
             problems += self._index(kind)
         self.groups = _groups(self.kinds)
-        self._mutators = self._handlers(mutators, problems)
-        self._validators = self._handlers(validators, problems)
+        self._defaulters = self._handlers(defaulters, "defaults", problems)
+        self._mutators = self._handlers(mutators, "mutates", problems)
+        self._validators = self._handlers(validators, "validates", problems)
         problems += _owner_problems(self.actors, self._by_model)
         if problems:
             raise RegistryError(problems)
@@ -283,18 +277,19 @@ class Registry:
         model = version.model.__name__ if version.model is not None else ""
         return [f"{kind.where}: {model} is the model of {known[0].resource} already; give each kind a class of its own"]
 
-    def _handlers(self, handlers: Iterable[Handler], problems: list[str]) -> dict[str, tuple[Handler, ...]]:
-        by_resource: dict[str, tuple[Handler, ...]] = {}
-        for handler in handlers:
+    def _handlers(self, given: Iterable[Handler], role: handlers.Role, problems: list[str]) -> dict[str, tuple[Handler, ...]]:
+        """By resource, in the order in which they are called."""
+        by_resource: dict[str, list[Handler]] = {}
+        for handler in given:
             served = self._by_model.get(handler.model)
             if served is None:
                 problems.append(
                     f"{handler.source}: {handler.name} handles {handler.model.__name__}, which no plugin declares as a kind"
                 )
                 continue
-            resource = served[0].resource
-            by_resource[resource] = (*by_resource.get(resource, ()), handler)
-        return by_resource
+            problems += handlers.problems(handler, role, served[0].subresources.keys())
+            by_resource.setdefault(served[0].resource, []).append(handler)
+        return {resource: handlers.in_order(each) for resource, each in by_resource.items()}
 
     def find(self, group: str, version: str, plural: str) -> tuple[Kind, Version] | None:
         """What is served at `/apis/{group}/{version}/.../{plural}`; None if nothing is."""
@@ -312,12 +307,16 @@ class Registry:
         """The kind and version that a Python type stands for."""
         return self._by_model.get(model)
 
+    def defaulters(self, kind: Kind) -> tuple[Handler, ...]:
+        """The functions that fill in what is missing of the kind's objects, in the order in which they are called."""
+        return self._defaulters.get(kind.resource, ())
+
     def mutators(self, kind: Kind) -> tuple[Handler, ...]:
-        """The kind's mutation handlers, in the order in which plugins declared them."""
+        """The kind's mutation handlers, in the order in which they are called."""
         return self._mutators.get(kind.resource, ())
 
     def validators(self, kind: Kind) -> tuple[Handler, ...]:
-        """The kind's validation handlers, in the order in which plugins declared them."""
+        """The kind's validation handlers, in the order in which their causes are reported."""
         return self._validators.get(kind.resource, ())
 
     def version_of(self, kind: Kind, api_version: str) -> Version:

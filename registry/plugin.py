@@ -22,8 +22,9 @@ from typing import Any, TypeVar
 from registry import expiring
 from registry.declarations import ActorDeclaration, DeclarationError
 from registry.expiring import Ttl
+from registry.handlers import Handler, texts
 from registry.jsonpath import parse as parse_path
-from registry.kinds import EXTERNAL, Column, Handler, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
+from registry.kinds import EXTERNAL, Column, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
 from registry.names import dns1123_label, version_key
 from registry.typed import node_of, schema_of
 
@@ -32,6 +33,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 AGE = Column("Age", ".metadata.creationTimestamp", "date")
 COLUMN_TYPES = ("integer", "number", "string", "boolean", "date")
 SPEC, STATUS = ("spec",), ("status",)
+HANDLER_OPTIONS = ("operations", "subresources", "order", "timeout_seconds", "thread")
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,7 @@ class Plugin:
         self.name = name
         self.kinds: list[KindDeclaration] = []
         self.actors: list[ActorDeclaration] = []
+        self.defaulters: list[Handler] = []
         self.mutators: list[Handler] = []
         self.validators: list[Handler] = []
 
@@ -131,19 +134,39 @@ class Plugin:
             )
         )
 
-    def mutates(self, model: type) -> Callable[[F], F]:
-        """The decorated function may change objects of this kind before they are validated and stored: it returns the next
-        object, or None to leave it as it is. Functions run in the order of declaration."""
-        return self._handler(model, self.mutators)
+    def defaults(self, model: type, **options: Any) -> Callable[[F], F]:
+        """The decorated function fills in what is missing of objects of this kind: it returns the object with it, or None. What
+        somebody has set stays. It is called before the mutators, and again after them if they changed anything."""
+        return self._handler(model, self.defaulters, options)
 
-    def validates(self, model: type) -> Callable[[F], F]:
+    def mutates(self, model: type, **options: Any) -> Callable[[F], F]:
+        """The decorated function may change objects of this kind before they are validated and stored: it returns the next
+        object, or None to leave it as it is. Each sees what those before it made.
+
+        The options are the same for all three: `operations` and `subresources` (one or several), `order`, `timeout_seconds` and
+        `thread`; see `registry.handlers.Handler`.
+        """
+        return self._handler(model, self.mutators, options)
+
+    def validates(self, model: type, **options: Any) -> Callable[[F], F]:
         """The decorated function says what is wrong with an object of this kind: a list of `Cause`, or None. All are run, and
         what they found is reported together."""
-        return self._handler(model, self.validators)
+        return self._handler(model, self.validators, options)
 
-    def _handler(self, model: type, handlers: list[Handler]) -> Callable[[F], F]:
+    def _handler(self, model: type, handlers: list[Handler], options: dict[str, Any]) -> Callable[[F], F]:
         def declare(function: F) -> F:
-            handlers.append(Handler(f"{self.name}.{function.__name__}", model, function, source_of(function)))
+            name, source = f"{self.name}.{getattr(function, '__name__', type(function).__name__)}", source_of(function)
+            if not inspect.isclass(model):
+                raise DeclarationError(source, f"{name}: a handler is declared for a kind: @plugin.validates(Kind)")
+            unknown = sorted(options.keys() - HANDLER_OPTIONS)
+            if unknown:
+                listed = ", ".join(HANDLER_OPTIONS)
+                raise DeclarationError(source, f"{name}: there is no option {', '.join(unknown)}; there are {listed}")
+            try:
+                several: dict[str, Any] = {key: texts(options[key]) for key in ("operations", "subresources") if key in options}
+            except TypeError:
+                raise DeclarationError(source, f"{name}: operations and subresources are texts, or lists of texts") from None
+            handlers.append(Handler(name, model, function, source, **{**options, **several}))
             return function
 
         return declare
@@ -202,13 +225,15 @@ def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
             broken.update(declaration.model for declaration in declarations)
     mutators = [handler for plugin in listed for handler in plugin.mutators]
     validators = [handler for plugin in listed for handler in plugin.validators]
-    problems += [problem for handler in (*mutators, *validators) for problem in _handler_problems(handler)]
+    defaulters = [handler for plugin in listed for handler in plugin.defaulters]
+    problems += [problem for handler in (*defaulters, *mutators, *validators) for problem in _handler_problems(handler)]
     try:
         registry = Registry(
             kinds,
             actors=[actor for actor in actors if actor.model not in broken],
             mutators=[handler for handler in mutators if handler.model not in broken],
             validators=[handler for handler in validators if handler.model not in broken],
+            defaulters=[handler for handler in defaulters if handler.model not in broken],
         )
     except RegistryError as error:
         raise RegistryError([*problems, *error.problems]) from None

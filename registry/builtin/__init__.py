@@ -8,9 +8,10 @@ from registry.builtin.lease import LEASE
 from registry.builtin.namespace import NAMESPACE
 from registry.builtin.secret import SECRET
 from registry.builtin.serviceaccount import SERVICE_ACCOUNT
+from registry.builtin.webhooks import MUTATING, VALIDATING
 from registry.kinds import Kind
 
-KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE)
+KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE, MUTATING, VALIDATING)
 """In the order of discovery: the core group first."""
 
-__all__ = ["CONFIG_MAP", "EVENT", "KINDS", "LEASE", "NAMESPACE", "SECRET", "SERVICE_ACCOUNT"]
+__all__ = ["CONFIG_MAP", "EVENT", "KINDS", "LEASE", "MUTATING", "NAMESPACE", "SECRET", "SERVICE_ACCOUNT", "VALIDATING"]

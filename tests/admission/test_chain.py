@@ -9,11 +9,11 @@ from typing import Any
 import anyio
 import pytest
 
-from admission.chain import Chain
+from admission.chain import Chain, Steps
 from admission.identity import ADMIN
 from admission.review import Review
 from registry.errors import Cause, Forbidden, InternalError, Invalid
-from registry.kinds import Handler
+from registry.handlers import Handler
 from registry.resource import Resource, Spec, Status, replace
 
 pytestmark = pytest.mark.anyio
@@ -44,13 +44,23 @@ class Log:
         self.told.append({"event": event, **values})
 
 
-def chain(
-    mutators: Sequence[Callable[..., Any]] = (), validators: Sequence[Callable[..., Any]] = (), log: Log | None = None
-) -> Chain:
-    def handlers(functions: Sequence[Callable[..., Any]]) -> list[Handler]:
-        return [Handler(f"things.{function.__name__}", Thing, function, "a.py:1") for function in functions]
+def handler(function: Callable[..., Any], **options: Any) -> Handler:
+    return Handler(f"things.{function.__name__}", Thing, function, "a.py:1", **options)
 
-    return Chain(handlers(mutators), handlers(validators), log or Log())
+
+def chain(
+    mutators: Sequence[Callable[..., Any]] = (),
+    validators: Sequence[Callable[..., Any]] = (),
+    log: Log | None = None,
+    defaulters: Sequence[Callable[..., Any]] = (),
+    **options: Any,
+) -> Steps:
+    """What there is to do for any write of the object itself."""
+    handlers = [[handler(each, **options) for each in functions] for functions in (mutators, validators, defaulters)]
+    made = Chain(*handlers[:2], log or Log(), defaulters=handlers[2])
+    created, updated = made.steps("CREATE"), made.steps("UPDATE")
+    assert (created is None) == (updated is None)
+    return created or Steps((), (), ())
 
 
 def review(new: Document | None = None, old: Document | None = None, **more: Any) -> Review[Document]:
@@ -210,8 +220,9 @@ async def test_a_request_that_is_cancelled_is_no_failure_of_a_handler() -> None:
 
 
 def test_a_chain_says_what_there_is_to_do() -> None:
-    assert (chain().mutates, chain().validates) == (False, False)
-    assert (chain([leave]).mutates, chain((), [leave]).validates) == (True, True)
+    assert (chain().changes, chain().validates) == (False, False)
+    assert (chain([leave]).changes, chain((), (), None, [leave]).changes, chain((), [leave]).validates) == (True, True, True)
+    assert Chain((), (), Log()).steps("CREATE") is None
 
 
 def test_a_handler_takes_the_review_alone() -> None:

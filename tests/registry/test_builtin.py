@@ -38,7 +38,7 @@ def row(kind: Kind, document: Document, version: int = 0) -> dict[str, Any]:
 
 def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
     registry = Registry(KINDS)
-    assert registry.groups == {"": ("v1",), "events.k8s.io": ("v1",), "coordination.k8s.io": ("v1",)}
+    assert set(registry.groups) == {"", "events.k8s.io", "coordination.k8s.io", "admissionregistration.k8s.io"}
     assert {(kind.name, kind.namespaced, kind.has_status) for kind in KINDS} == {
         ("ConfigMap", True, False),
         ("Event", True, False),
@@ -46,8 +46,11 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("Secret", True, False),
         ("ServiceAccount", True, False),
         ("Lease", True, False),
+        ("MutatingWebhookConfiguration", False, False),
+        ("ValidatingWebhookConfiguration", False, False),
     }
-    assert all(kind.owner == EXTERNAL and kind.strategy.builtin and not kind.strategy.counts_generation for kind in KINDS)
+    assert all(kind.owner == EXTERNAL and kind.strategy.builtin for kind in KINDS)
+    assert {kind.group for kind in KINDS if kind.strategy.counts_generation} == {"admissionregistration.k8s.io"}
 
 
 @pytest.mark.parametrize(
