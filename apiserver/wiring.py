@@ -23,6 +23,7 @@ from apiserver.admitting import Admission
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
+from apiserver.policing import Policies
 from apiserver.target import Target
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
@@ -48,8 +49,9 @@ def make_manager(
 ) -> Manager:
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    admission = Admission(chains(registry, log), admitters)
-    return Manager(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
+    authorizes = authorizer(registry)
+    admission = Admission(chains(registry, log), (*admitters, Policies(registry, store, authorizes)))
+    return Manager(registry, store, authorizes, admission, now=now, chance=chance, largest=largest)
 
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:

@@ -33,6 +33,7 @@ from registry.cel.values import CostExceeded, EvaluationError, Fields, Meter
 __all__ = [
     "ANY",
     "AUTHORIZER",
+    "STEPS",
     "Access",
     "CompileError",
     "CostExceeded",
@@ -45,8 +46,10 @@ __all__ = [
     "compile",
 ]
 
-LONGEST_TEXT = 10 * 1024
-"""Characters that an expression may have: checking takes time that grows faster than the text."""
+LONGEST_TEXT = 5_000
+"""Characters that an expression may have: compiling so many takes up to 80 ms."""
+LONGEST_COMPLAINT = 2_000
+"""Characters of what is told of a text that is no expression. Each of its characters can be wrong for itself."""
 STEPS = 1_000_000
 """What one evaluation may cost, unless a meter is passed in: about half a second at worst."""
 
@@ -76,6 +79,11 @@ class Program:
     names: frozenset[str]
     _run: Run = field(repr=False, compare=False)
 
+    @property
+    def declarable(self) -> str:
+        """The type by which another expression can be told of this value: `any`, if it has no name here."""
+        return self.type if self.type in ("bool", "int", "double", "string") else ANY
+
     def evaluate(self, variables: Mapping[str, Any], meter: Meter | None = None) -> Any:
         """The value. Raises EvaluationError: there is none; CostExceeded: it would take too long."""
         try:
@@ -89,25 +97,35 @@ def compile(text: str, variables: Mapping[str, str | Shape], wanted: Collection[
 
     `wanted` are the types that it may evaluate to; none: any. Raises CompileError.
     """
+    declared = tuple((name, kind if isinstance(kind, str) else tuple(kind.fields.items())) for name, kind in variables.items())
+    return _compiled(text, declared, tuple(wanted))
+
+
+_Declared = tuple[tuple[str, str | tuple[tuple[str, str], ...]], ...]
+
+
+@lru_cache(maxsize=512)
+def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Program:
+    """Remembered: what is compiled to see whether it can be is soon compiled to be evaluated."""
     if len(text) > LONGEST_TEXT:
         raise CompileError(f"an expression may have at most {LONGEST_TEXT} characters, this one has {len(text)}")
     if "\0" in text or (not text.isascii() and not _encodable(text)):
         raise CompileError("an expression may not have characters that are no text")
-    declared = dict(_declared(variables))
+    shapes = {name: fields for name, fields in variables if not isinstance(fields, str)}
     try:
-        expression = _environment(tuple(declared.items())).compile(text)
+        expression = _environment(tuple(_flat(variables))).compile(text)
         checked = tree.parse(expression.serialize())
         made = _type_name(expression.return_type())
     except RuntimeError as error:
         raise CompileError(_message(str(error))) from None
-    problems = [_located(text, checked.offsets, at, what) for at, what in _unknown_fields(checked.root, variables)]
+    problems = [_located(text, checked.offsets, at, what) for at, what in _unknown_fields(checked.root, shapes)]
     if problems:
-        raise CompileError("\n".join(problems))
+        raise CompileError(_shortened("\n".join(problems)))
     if wanted and made not in wanted:
-        said = f"must evaluate to {next(iter(wanted))}" if len(wanted) == 1 else f"must evaluate to one of {sorted(wanted)}"
+        said = f"must evaluate to {wanted[0]}" if len(wanted) == 1 else f"must evaluate to one of [{' '.join(wanted)}]"
         raise CompileError(said)
     try:
-        run = runnable(checked.root, declared, _FUNCTIONS)
+        run = runnable(checked.root, {f"{name}.{inner}" for name, fields in shapes.items() for inner, _ in fields}, _FUNCTIONS)
     except Unsupported as error:
         raise CompileError(_located(text, checked.offsets, error.at, f"{error.what} is not supported")) from None
     return Program(text, made, frozenset(_names(checked.root)), run)
@@ -130,22 +148,26 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _declared(variables: Mapping[str, str | Shape]) -> Iterator[tuple[str, str]]:
+def _flat(variables: _Declared) -> Iterator[tuple[str, str]]:
     """Variables as the checker knows them: fields of a shape are variables whose names have a dot, so that each has a type."""
-    for name, kind in variables.items():
-        if isinstance(kind, Shape):
-            yield name, ANY
-            for inner, of in kind.fields.items():
-                yield f"{name}.{inner}", of
-        else:
+    for name, kind in variables:
+        if isinstance(kind, str):
             yield name, kind
+            continue
+        yield name, ANY
+        for inner, of in kind:
+            yield f"{name}.{inner}", of
 
 
 def _message(text: str) -> str:
     """What the checker says, without the class that its own library adds."""
     said = text.rpartition(" [")[0] if text.endswith("]") else text
     head, colon, rest = said.partition(": ")
-    return rest if colon and head.isupper() and head != "ERROR" else said
+    return _shortened(rest if colon and head.isupper() and head != "ERROR" else said)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_COMPLAINT else f"{text[:LONGEST_COMPLAINT]} ..."
 
 
 def _type_name(kind: Any) -> str:
@@ -161,11 +183,11 @@ def _located(text: str, offsets: Mapping[int, int], at: int, what: str) -> str:
     return f"ERROR: <input>:{line + 1}:{column + 1}: {what}\n | {text.splitlines()[line]}\n | {'.' * column}^"
 
 
-def _unknown_fields(node: tree.Node, variables: Mapping[str, str | Shape]) -> Iterator[tuple[int, str]]:
+def _unknown_fields(node: tree.Node, shapes: Mapping[str, tuple[tuple[str, str], ...]]) -> Iterator[tuple[int, str]]:
     for each in walk(node):
         if isinstance(each, tree.Select) and isinstance(each.operand, tree.Ident):
-            shape = variables.get(each.operand.name)
-            if isinstance(shape, Shape) and each.field not in {name.partition(".")[0] for name in shape.fields}:
+            known = shapes.get(each.operand.name)
+            if known is not None and each.field not in {name.partition(".")[0] for name, _ in known}:
                 yield each.at, f"undefined field '{each.field}'"
 
 

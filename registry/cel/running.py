@@ -68,17 +68,18 @@ class Unsupported(Exception):
         self.at = at
 
 
-def runnable(node: Node, variables: Iterable[str], functions: Mapping[str, Function]) -> Run:
-    """What evaluates an expression. `variables` may have dots: those are looked up in the variable before the first dot.
+def runnable(node: Node, fields: Iterable[str], functions: Mapping[str, Function]) -> Run:
+    """What evaluates an expression. `fields` are variables whose names have dots: what is before the first dot is a variable, in
+    which the rest is looked up.
 
     Raises Unsupported.
     """
-    return _Compiler(frozenset(variables), functions).run(node)
+    return _Compiler(frozenset(fields), functions).run(node)
 
 
 class _Compiler:
-    def __init__(self, variables: frozenset[str], functions: Mapping[str, Function]) -> None:
-        self._variables = variables
+    def __init__(self, fields: frozenset[str], functions: Mapping[str, Function]) -> None:
+        self._fields = fields
         self._functions = functions
 
     def run(self, node: Node) -> Run:
@@ -102,7 +103,7 @@ class _Compiler:
 
     def _ident(self, node: Ident) -> Run:
         first, dot, rest = node.name.partition(".")
-        if dot and node.name in self._variables and first in self._variables:
+        if dot and node.name in self._fields:
             run = _variable(first)
             for field in rest.split("."):
                 run = _select(run, field)
