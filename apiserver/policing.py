@@ -19,6 +19,7 @@ from admission.conditions import access_of, variables
 from admission.matching_rules import Address, exempt, subject_of
 from admission.policies import OVER_BUDGET, Binding, Failure, ParamRef, Policy, Verdict, broken, judge
 from admission.review import Authorizer, Review
+from apiserver.calls import LONGEST_NOTE
 from apiserver.following import follow
 from apiserver.stored import document_of, in_version
 from registry.builtin.policies import POLICY, POLICY_BINDING
@@ -146,7 +147,7 @@ class Policies:
             if "Deny" in actions or bound.binding.broken:
                 denied.append((bound, failure))
         if audited:
-            review.note(FAILURE_NOTE, msgspec.json.encode(audited).decode())
+            review.note(FAILURE_NOTE, _as_note(audited))
         for key, values in _notes(cases).items():
             review.note(key, ", ".join(values))
         if denied:
@@ -253,12 +254,19 @@ def _named(bound: _Bound) -> str:
 
 def _audited(bound: _Bound, failure: Failure) -> Document:
     return {
-        "message": failure.message,
+        "message": failure.message[:1_000],
         "policy": bound.policy.name,
         "binding": bound.binding.name,
         "expressionIndex": failure.at,
         "validationActions": list(bound.binding.actions),
     }
+
+
+def _as_note(audited: list[Document]) -> str:
+    """As many failures as there is room for."""
+    while len(text := msgspec.json.encode(audited).decode()) > LONGEST_NOTE and len(audited) > 1:
+        audited = audited[: len(audited) // 2]
+    return text
 
 
 def _notes(cases: Iterable[_Case]) -> dict[str, list[str]]:
