@@ -363,7 +363,7 @@ DOCUMENTS = st.one_of(
     st.lists(st.integers(-3, 3) | st.fixed_dictionaries(FIELDS), max_size=3),
     SCALARS,
 )
-WORDS = "null true false 0 1 2 -1 3u 0u 1.5 -0.5 '' 'a' 'b1' b'a' [] [1,2] ['a'] {} {'a':1} {1:2} int string type(1)"
+WORDS = "null true false 0 1 2 -1 3u 0u 1.5 -0.5 '' 'a' 'b1' b'a' [] [1,2] ['a'] {} {'a':1} {1:2}"
 LITERALS = st.sampled_from(
     [*WORDS.split(), "9223372036854775807", "duration('1h')", "timestamp('2026-01-02T03:04:05Z')"],
 )
@@ -388,7 +388,7 @@ NAMES = st.sampled_from(
     ]
 )
 BINARY = st.sampled_from(["+", "-", "*", "/", "%", "==", "!=", "<", "<=", ">", ">=", "&&", "||", "in"])
-FUNCTIONS = st.sampled_from(["size", "uint", "double", "string", "bytes", "bool", "dyn", "type"])
+FUNCTIONS = st.sampled_from(["size", "uint", "double", "string", "bytes", "bool", "dyn"])
 METHODS = st.sampled_from(
     ["startsWith('a')", "endsWith('1')", "contains('b')", "matches('a*')", "size()", "hasValue()", "orValue(1)"]
 )
