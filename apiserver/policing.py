@@ -189,7 +189,7 @@ class Policies:
         except ValueError as error:
             return [broken(policy, f"failed to configure binding: {error}")]
         access = access_of(self._authorizer, review.identity)
-        given = variables(review, address, access)
+        given = variables(review, address, access, policy.names)
         given["namespaceObject"] = self._namespace(review.namespace) if "namespaceObject" in policy.names else None
         try:
             return judge(policy, given, params, quick)
@@ -199,7 +199,7 @@ class Policies:
         def from_there(verb: str, about: Mapping[str, str]) -> tuple[bool, str]:
             return from_thread.run_sync(access, verb, about)  # the index of the authorizer changes in the loop
 
-        given.update(variables(review, address, from_there))
+        given.update(variables(review, address, from_there, policy.names))
         try:
             return await to_thread.run_sync(judge, policy, given, params, _Yielding(STEPS), limiter=self._alone)
         except CostExceeded:
