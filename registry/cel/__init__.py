@@ -19,11 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from cel_expr_python import cel
-from cel_expr_python.ext import ext_optional
-
 from registry.cel import tree
-from registry.cel.declared import functions, type_of
 from registry.cel.kubernetes import KUBERNETES, Access, Question
 from registry.cel.running import Frame, Function, Run, Unsupported, runnable
 from registry.cel.standard import STANDARD
@@ -133,6 +129,12 @@ def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Progr
 
 @lru_cache(maxsize=64)
 def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
+    """What checks expressions over some variables. The library takes 13 MB: a server without expressions does not load it."""
+    from cel_expr_python import cel
+    from cel_expr_python.ext import ext_optional
+
+    from registry.cel.declared import functions, type_of
+
     return cel.NewEnv(
         variables={name: type_of(kind) for name, kind in variables},
         functions=functions(),

@@ -5,8 +5,6 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import Any
 
-import re2
-
 from registry.cel.values import EvaluationError, Meter
 
 LONGEST = 1_000
@@ -39,6 +37,8 @@ def compiled(meter: Meter, pattern: str) -> Any:
 @lru_cache(maxsize=256)
 def _compiled(pattern: str) -> Any:
     """The pattern, or what is wrong with it."""
+    import re2
+
     options = re2.Options()
     options.log_errors = False
     options.max_mem = MEMORY

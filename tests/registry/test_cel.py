@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import math
+import subprocess
+import sys
 from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Any
@@ -510,6 +512,11 @@ def test_every_function_that_is_declared_can_be_evaluated() -> None:
     for name in names:
         last = name.rpartition(".")[2]
         assert last in cel._FUNCTIONS or name in cel._FUNCTIONS, name
+
+
+def test_a_server_without_expressions_does_not_load_the_libraries() -> None:
+    code = "import sys, apiserver.serve; print([name for name in sys.modules if name in ('re2', 'cel_expr_python')])"
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"
 
 
 def test_not_a_number_is_equal_to_nothing() -> None:
