@@ -118,8 +118,9 @@ def request_of(review: Review[Document], target: Version) -> Document:
         "dryRun": review.dry_run,
         "options": dict(review.options),
     }
-    if review.namespace:
-        request["namespace"] = review.namespace
+    namespace = review.name if kind.resource == "namespaces" else review.namespace  # a namespace counts as being in itself
+    if namespace:
+        request["namespace"] = namespace
     if review.subresource:
         request["subResource"] = request["requestSubResource"] = review.subresource
     return request

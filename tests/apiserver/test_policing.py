@@ -196,6 +196,16 @@ async def test_a_binding_narrows_what_its_policy_is_about() -> None:
         assert await refusal(world)
 
 
+async def test_a_namespace_is_said_to_be_in_itself() -> None:
+    async with opened() as world:
+        namespaces = rule(apiGroups=[""], resources=["namespaces"])
+        expression = "request.namespace == 'made' && namespaceObject == null && object.metadata.name == 'made'"
+        await bound(world, expression, matchConstraints={"resourceRules": [namespaces]})
+        await world.make(NAMESPACES, "made")
+        with pytest.raises(ApiError):
+            await world.make(NAMESPACES, "other")
+
+
 async def test_status_is_asked_about_only_where_it_is_named() -> None:
     async with opened() as world:
         await bound(world, "request.operation == 'CREATE'")
