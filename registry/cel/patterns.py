@@ -18,8 +18,15 @@ COMPILING = 10_000
 def search(meter: Meter, pattern: str, text: str) -> Any:
     """The first match, or None. Raises EvaluationError for a pattern that is none, or too large."""
     found = compiled(meter, pattern)
-    meter.spend(1 + len(text) * (1 + len(pattern) // 10) // 10)
+    meter.spend(scanning(found, text))
     return found.search(text)
+
+
+def scanning(pattern: Any, text: str, start: int = 0) -> int:
+    """What looking for a compiled pattern costs at worst: where its automaton does not fit into memory, each byte is compared with
+    every instruction of it, about a hundred of them in the time of a step. All of the text is encoded, wherever one starts."""
+    size = (len(text) - start) * (1 if text.isascii() else 4)
+    return 1 + len(text) // 10 + size * int(pattern.programsize) // 100
 
 
 def compiled(meter: Meter, pattern: str) -> Any:

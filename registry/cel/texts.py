@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from itertools import pairwise
 from typing import Any
 
-from registry.cel.patterns import compiled
+from registry.cel.patterns import compiled, scanning, search
 from registry.cel.running import Function
 from registry.cel.standard import STANDARD, shown_double
 from registry.cel.values import (
@@ -197,8 +197,7 @@ def shown(meter: Meter, value: Any) -> str:
 
 
 def _find(meter: Meter, text: str, pattern: str) -> str:
-    meter.spend(len(text) * (1 + len(pattern) // 10) // 10)
-    found = compiled(meter, pattern).search(text)
+    found = search(meter, pattern, text)
     return str(found.group(0)) if found is not None else ""
 
 
@@ -206,7 +205,7 @@ def _find_all(meter: Meter, text: str, pattern: str, most: int = -1) -> list[str
     """Each match may look at all of the text that is left."""
     wanted, made, at = compiled(meter, pattern), list[str](), 0
     while at <= len(text) and (most < 0 or len(made) < most):
-        meter.spend(1 + (len(text) - at) * (1 + len(pattern) // 10) // 10)
+        meter.spend(scanning(wanted, text, at))
         found = wanted.search(text, at)
         if found is None:
             break
