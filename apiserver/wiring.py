@@ -29,6 +29,7 @@ from apiserver.builtins import OWN
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
+from apiserver.policing import Policies
 from apiserver.roles import authorization
 from apiserver.target import Target
 from registry.builtin import NAMESPACE
@@ -60,7 +61,7 @@ def make_manager(
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     allows = authorization(registry, store)
     guards = (KeyRules(allows), GrantGuard(allows.rbac, allows.decide))
-    admission = Admission(chains(registry, log), (*admitters, *guards))
+    admission = Admission(chains(registry, log), (*admitters, Policies(registry, store, allows), *guards))
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     return make(registry, store, allows, admission, now=now, chance=chance, largest=largest)
 

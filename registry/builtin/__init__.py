@@ -6,16 +6,31 @@ from registry.builtin.configmap import CONFIG_MAP
 from registry.builtin.event import EVENT
 from registry.builtin.lease import LEASE
 from registry.builtin.namespace import NAMESPACE
+from registry.builtin.policies import POLICY, POLICY_BINDING
 from registry.builtin.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.resourcequota import RESOURCE_QUOTA
 from registry.builtin.secret import SECRET
 from registry.builtin.serviceaccount import SERVICE_ACCOUNT
+from registry.builtin.webhooks import MUTATING, VALIDATING
 from registry.kinds import Kind
 
 ROLES: tuple[Kind, ...] = (CLUSTER_ROLE_BINDING, CLUSTER_ROLE, ROLE_BINDING, ROLE)
 """What authorization is made of."""
 
-KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, RESOURCE_QUOTA, SECRET, SERVICE_ACCOUNT, LEASE, *ROLES)
+KINDS: tuple[Kind, ...] = (
+    CONFIG_MAP,
+    EVENT,
+    NAMESPACE,
+    RESOURCE_QUOTA,
+    SECRET,
+    SERVICE_ACCOUNT,
+    LEASE,
+    *ROLES,
+    MUTATING,
+    VALIDATING,
+    POLICY,
+    POLICY_BINDING,
+)
 """In the order of discovery: the core group first."""
 
 __all__ = [
@@ -25,11 +40,15 @@ __all__ = [
     "EVENT",
     "KINDS",
     "LEASE",
+    "MUTATING",
     "NAMESPACE",
+    "POLICY",
+    "POLICY_BINDING",
     "RESOURCE_QUOTA",
     "ROLE",
     "ROLES",
     "ROLE_BINDING",
     "SECRET",
     "SERVICE_ACCOUNT",
+    "VALIDATING",
 ]

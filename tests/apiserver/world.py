@@ -20,6 +20,7 @@ from apiserver.calls import Answer, Call
 from apiserver.manager import Manager
 from apiserver.options import parse_query
 from apiserver.patching import MERGE_PATCH
+from apiserver.policing import Policies
 from apiserver.roles import authorization
 from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
@@ -198,7 +199,7 @@ async def opened(
     async with open_store("sqlite://", options) as store:
         who = authorization(registry, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
-        handlers = Admission(chains(registry, log), (KeyRules(who), *admitters, *guards))  # type: ignore[arg-type]
+        handlers = Admission(chains(registry, log), (KeyRules(who), *admitters, Policies(registry, store, who), *guards))  # type: ignore[arg-type]
         manager = make(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):

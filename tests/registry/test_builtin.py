@@ -44,6 +44,7 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         "events.k8s.io": ("v1",),
         "coordination.k8s.io": ("v1",),
         "rbac.authorization.k8s.io": ("v1",),
+        "admissionregistration.k8s.io": ("v1",),
     }
     assert {(kind.name, kind.namespaced, kind.has_status) for kind in KINDS} == {
         ("ConfigMap", True, False),
@@ -57,6 +58,10 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("ClusterRole", False, False),
         ("RoleBinding", True, False),
         ("ClusterRoleBinding", False, False),
+        ("MutatingWebhookConfiguration", False, False),
+        ("ValidatingWebhookConfiguration", False, False),
+        ("ValidatingAdmissionPolicy", False, True),
+        ("ValidatingAdmissionPolicyBinding", False, False),
     }
     assert all(kind.strategy.builtin and not kind.strategy.counts_generation for kind in KINDS)
     assert {kind.name: kind.owner for kind in KINDS if kind.owner != EXTERNAL} == {"ResourceQuota": KEEPER}
