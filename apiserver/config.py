@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta
 
-from apiserver.sections import Actors, Events, History, Insight, Limits, Log, Tls, Watch
+from apiserver.sections import Actors, Events, History, Insight, Limits, Log, Tls, Watch, Webhooks
 
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
@@ -91,6 +91,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     insight: Insight = Insight()
     events: Events = Events()
     actors: Actors = Actors()
+    webhooks: Webhooks = Webhooks()
 
 
 class Setting(NamedTuple):
@@ -151,8 +152,9 @@ def load(*, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path |
             given[name] = _value(known[name], value, base)
         except ValueError as error:
             problems.append(f"{origin}: {error}; allowed: {known[name].allowed}")
-    if ("tls.cert" in given) != ("tls.key" in given):
-        problems.append("tls.cert and tls.key go together: only one of them is set")
+    for cert, key in (("tls.cert", "tls.key"), ("webhooks.client_cert", "webhooks.client_key")):
+        if (cert in given) != (key in given):
+            problems.append(f"{cert} and {key} go together: only one of them is set")
     if problems:
         raise ConfigError(problems)
     return _complete(given, cwd)

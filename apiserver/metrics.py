@@ -17,6 +17,8 @@ from actors.actor import Result
 from actors.insight import Distribution, Snapshot
 from apiserver.supervision import WELL, Supervisor
 from apiserver.watchdog import Blockages
+from apiserver.webhook_calls import View
+from apiserver.webhook_metrics import webhook_families
 
 RESULTS: dict[Result, str] = {
     "success": "success",
@@ -167,6 +169,7 @@ class Metrics:
         version: str,
         blockages: Callable[[], Blockages],
         watches: Callable[[], int],
+        webhooks: Callable[[], Iterable[View]] = tuple,
     ) -> None:
         """`now` is the clock of the actors; the other functions tell what is so when they are called."""
         self._supervisors = supervisors
@@ -174,6 +177,7 @@ class Metrics:
         self._version = version
         self._blockages = blockages
         self._watches = watches
+        self._webhooks = webhooks
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
@@ -190,6 +194,7 @@ class Metrics:
         yield CounterMetricFamily("skep_event_loop_blocked", "How often the event loop was blocked", value=blockages.times)
         yield CounterMetricFamily("skep_event_loop_blocked_seconds", "How long, together", value=blockages.seconds)
         yield GaugeMetricFamily("skep_watches", "Watches that clients have open", value=self._watches())
+        yield from webhook_families(self._webhooks())
         yield from self._process.collect()
 
 

@@ -60,6 +60,8 @@ from apiserver.sections import History
 from apiserver.sockets import bind, open_many
 from apiserver.supervision import Supervisor
 from apiserver.watchdog import Watchdog
+from apiserver.webhook_calls import Means
+from apiserver.webhooks import Webhooks
 from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
@@ -143,7 +145,10 @@ async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], 
         gc.collect()
         gc.freeze()  # what is loaded stays: it need not be looked at again and again
         gc.set_threshold(100_000, 20, 50)
-        await server.run()
+        try:
+            await server.run()
+        finally:
+            await server.webhooks.aclose()
     logs.logger.info("stopped")
     return 0
 
@@ -162,7 +167,11 @@ class Server:
         self._metrics: Metrics | None = None
         chance = PooledRandom()
         bound = settings.limits.body_bytes
-        self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound)
+        self.webhooks = Webhooks(store, settings.webhooks, logs.logger, Means(time.monotonic, time.time))
+        admitters = [self.webhooks.admitter]
+        self.manager = make_manager(
+            registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound, admitters=admitters
+        )
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
         self._actor_objects = ActorObjects(
@@ -209,6 +218,7 @@ class Server:
                 version=distribution_version("skep"),
                 blockages=lambda: self._watchdog.blockages,
                 watches=lambda: self.app.watchers,
+                webhooks=self.webhooks.views,
             )
         return self._metrics.scrape(accept)
 
