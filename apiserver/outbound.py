@@ -23,8 +23,11 @@ Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
 
 NAT64 = IPv6Network("64:ff9b::/96")
 COMPATIBLE = IPv6Network("::/96")
-METADATA = frozenset({IPv4Address("168.63.129.16")})
-"""Public addresses that clouds answer their own machines at."""
+NOT_PUBLIC: tuple[Network, ...] = tuple(
+    ip_network(each)
+    for each in ("168.63.129.16/32", "192.0.0.0/24", "64:ff9b:1::/48", "100::/64", "fec0::/10", "3fff::/20", "5f00::/16")
+)
+"""What one version of `ipaddress` or another takes for public: metadata of clouds, and what IANA keeps for special use."""
 
 
 class AddressRefused(OSError):
@@ -53,7 +56,8 @@ class Networks:
             return False
         if any(ip in network for network in self._allowed if network.version == ip.version):
             return True
-        return ip.is_global and not ip.is_multicast and ip not in METADATA
+        special = any(ip in network for network in NOT_PUBLIC if network.version == ip.version)
+        return ip.is_global and not (ip.is_multicast or ip.is_reserved or special)
 
 
 def _meant(ip: Ip) -> Ip:

@@ -232,9 +232,9 @@ class _Line:
     @asynccontextmanager
     async def room(self, queue: int, seconds: float) -> AsyncIterator[float]:
         """A place among those that run; gives how many of the seconds are left. Raises CallFailed."""
-        if self.waiting >= queue and self.running >= self._concurrency:
+        if self.running + self.waiting >= self._concurrency + queue:
             self.results["busy"] += 1
-            raise CallFailed(f"it was not called: {self.running} calls of it are under way, and {self.waiting} wait")
+            raise CallFailed(f"it was not called: {self.running + self.waiting} calls of it are under way or wait already")
         self.waiting += 1
         began = anyio.current_time()
         try:
@@ -269,9 +269,10 @@ class _Line:
             return None
         place = self._ways.services.get((service.name, service.namespace))
         if place is None:
+            setting = f'webhooks.services = ["{service.name}.{service.namespace}=HOST:PORT"]'
             raise Unready(
-                f'service "{service.namespace}/{service.name}" is not known: there is no cluster DNS here; say where it is in the server\'s '
-                f'settings, webhooks.services = ["{service.name}.{service.namespace}=HOST:PORT"], or give the webhook a url'
+                f'service "{service.namespace}/{service.name}" is not known: there is no cluster DNS here; say where it is in the '
+                f"server's settings, {setting}, or give the webhook a url"
             )
         return place
 

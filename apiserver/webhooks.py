@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import msgspec
+
 from admission.matching_rules import Labels
 from admission.signing import SHORTEST
 from admission.webhook_index import Conditions, Uncompiled, Webhook, WebhookIndex
