@@ -32,6 +32,8 @@ from storage.store import Record
 META = "meta.k8s.io/v1"
 PLAIN = {kind: {"kind": f"{kind}Options", "apiVersion": META} for kind in ("Create", "Update", "Delete")}
 """Options that say nothing, by operation. Constant."""
+LENIENT = WriteOptions(field_validation="Ignore")
+"""What a handler or webhook sets that the kind does not have is dropped."""
 
 
 class Admission:
@@ -56,7 +58,7 @@ class Admission:
             concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
             mutated = await self._mutated(steps, concerned, review, broken=bool(causes))
             if mutated is not new:
-                new, causes = self._understood(call, options, mutated, old)
+                new, causes = self._understood(target, mutated, new, old)
                 review = replace(review, new=new)
             asked = _validators(steps, () if causes else concerned, review, broken=bool(causes))
         found = _own_causes(call, new, old) + list(causes)
@@ -85,17 +87,16 @@ class Admission:
             document = _kept(review, document)
         if concerned:
             document = await _by_others(concerned, replace(review, new=document))
-        if steps is not None and changes and document is not given:
+        if steps is not None and steps.defaults and document is not given:
             document = _kept(review, await steps.default(replace(review, new=document), broken=broken))
         return document
 
     def _understood(
-        self, call: Call, options: WriteOptions, mutated: Document, old: Document | None
+        self, target: Target, mutated: Document, given: Document, old: Document | None
     ) -> tuple[Document, Sequence[Cause]]:
         """The object as its schema has it after it was changed, and what that says against it."""
-        target = call.target
         try:
-            taken = intake.understand(target, mutated, replace(options, field_validation="Ignore"), (), ())
+            taken = intake.understand(target, mutated, LENIENT, (), (), base=given)
         except BadRequest as error:
             raise InternalError(f"Internal error occurred: admission made what cannot be read: {error.message}") from error
         new, causes = taken.document, taken.causes

@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from admission.identity import Identity
+from apiserver.calls import Answer, Call
 from apiserver.negotiation import PROTOBUF, YAML
 from apiserver.protobuf import encode_status
 from apiserver.target import Target
@@ -25,6 +26,33 @@ WARNINGS_COUNT = 32
 """Warning headers of one answer. Python's HTTP client refuses an answer with more than 100 headers."""
 
 
+class Trail:
+    """What is told of a request to an audit log. This is the one of a server without: it hears all, and says nothing."""
+
+    __slots__ = ()
+
+    def judge(self) -> None:
+        """It is known who asks for what."""
+
+    def follow(self, call: Call) -> None:
+        """The request has become a call of the manager."""
+
+    def started(self) -> None:
+        """An answer that does not end has begun."""
+
+    def answered(self, answer: Answer) -> None:
+        """What the call came to."""
+
+    def refused(self, error: ApiError, *, panicked: bool = False) -> None:
+        """Why the request was refused; `panicked`: nobody expected that."""
+
+    def complete(self) -> None:
+        """The request is over."""
+
+
+UNTOLD = Trail()
+
+
 class Exchange(msgspec.Struct):
     """One request and what becomes of it, as the access log tells it. `behind`: who acts as `identity`, if somebody does."""
 
@@ -37,6 +65,7 @@ class Exchange(msgspec.Struct):
     target: Target | None = None
     status: int = 0
     sent: bool = False
+    trail: Trail = UNTOLD
 
     @property
     def accept(self) -> str:

@@ -18,6 +18,7 @@ import msgspec
 from admission.identity import Authenticator, Credentials
 from apiserver import answers, fencing, forms, refusals, watch
 from apiserver.answers import Exchange, Headers, Message, Send
+from apiserver.audit import Auditor
 from apiserver.calls import Call
 from apiserver.forms import View
 from apiserver.impersonation import asked, impersonated
@@ -97,6 +98,7 @@ class App:
         chance: random.Random,
         body_limit: int,
         timing: Timing = Timing(),
+        auditor: Auditor | None = None,
     ) -> None:
         self._manager = manager
         self._store = store
@@ -108,6 +110,7 @@ class App:
         self._chance = chance
         self._body_limit = body_limit
         self._timing = timing
+        self._auditor = auditor
         self._targets: dict[bytes, Target] = {}
         self._streams: set[watch.Stream] = set()
         self._fanout = watch.Fanout()
@@ -131,6 +134,8 @@ class App:
             raise RuntimeError(f"only HTTP is served here, not {scope['type']}")
         begun = time.perf_counter()
         exchange = Exchange(scope["method"], scope["path"], _headers(scope["headers"]))
+        if self._auditor is not None:
+            send = self._auditor.open(exchange, _address(scope), scope["query_string"], send)
         try:
             await self._answer(exchange, scope, receive, send)
         except ApiError as error:
@@ -144,9 +149,10 @@ class App:
             raise
         except Exception as error:
             self._log.error("a request failed unexpectedly", method=exchange.method, path=exchange.path, exc_info=error)
-            await self._refuse(exchange, InternalError("Internal error occurred: see the server's log"), send)
+            await self._refuse(exchange, InternalError("Internal error occurred: see the server's log"), send, panicked=True)
         finally:
             self._record(exchange, time.perf_counter() - begun)
+            exchange.trail.complete()
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
         exchange.identity = await self._authenticator.authenticate(Credentials(exchange.headers, _address(scope)))
@@ -157,8 +163,10 @@ class App:
         if target is not None:
             await self._resource(exchange, target, scope, receive, send)
         else:
+            exchange.verb = exchange.method.lower()
+            exchange.trail.judge()
             if asked(exchange.headers):
-                exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.method.lower(), exchange.path))
+                exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.verb, exchange.path))
             await self._page(exchange, scope, receive, send)
 
     def _resolve(self, raw_path: bytes) -> Target | None:
@@ -180,7 +188,6 @@ class App:
                 exchange.status, exchange.sent = message["status"], True
             await send(message)
 
-        exchange.verb = exchange.method.lower()
         await self._pages(scope, receive, noted)
 
     async def _resource(self, exchange: Exchange, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
@@ -190,12 +197,15 @@ class App:
             if target.name:
                 query["fieldSelector"] = [f"metadata.name={target.name}"]
                 target = Target(target.kind, target.version, target.namespace)
-        exchange.target, exchange.verb = target, _verb(exchange.method, target, query)
+        exchange.target = target
+        exchange.verb = _verb(exchange.method, target, query)
+        exchange.trail.judge()
         if asked(exchange.headers):
             exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.verb, target))
         if exchange.identity is None:
             raise Unauthorized
         call = Call(exchange.identity, exchange.verb, target, query)
+        exchange.trail.follow(call)
         try:
             await self._dispatch(exchange, call, scope, receive, send)
         except ApiError as error:
@@ -218,6 +228,7 @@ class App:
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await _body(exchange.headers, receive, self._body_limit, seconds)
         answer = await self._manager.handle(call)
+        exchange.trail.answered(answer)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
             headers += answers.warning_headers(call.warnings)
@@ -248,6 +259,7 @@ class App:
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b"", "more_body": True})
         exchange.status, exchange.sent = 200, True
+        exchange.trail.started()
 
         async def write(data: bytes) -> None:
             await send({"type": "http.response.body", "body": data, "more_body": True})
@@ -293,7 +305,8 @@ class App:
             listener.cancel()
             self._streams.discard(stream)
 
-    async def _refuse(self, exchange: Exchange, error: ApiError, send: Send) -> None:
+    async def _refuse(self, exchange: Exchange, error: ApiError, send: Send, *, panicked: bool = False) -> None:
+        exchange.trail.refused(error, panicked=panicked)
         if exchange.sent:
             raise error
         if isinstance(error, ServerTimeout):

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta
 
-from apiserver.sections import Actors, Events, History, Insight, Limits, Log, Tls, Watch, Webhooks
+from apiserver.sections import Actors, Audit, Events, History, Insight, Limits, Log, Tls, Watch, Webhooks
 
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
@@ -92,6 +92,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     events: Events = Events()
     actors: Actors = Actors()
     webhooks: Webhooks = Webhooks()
+    audit: Audit = Audit()
 
 
 class Setting(NamedTuple):

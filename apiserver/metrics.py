@@ -8,6 +8,7 @@ begins with `skep_`. `actor_families` needs no server: whoever runs actors has s
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily, InfoMetricFamily, Metric
@@ -15,6 +16,7 @@ from prometheus_client.exposition import choose_encoder
 
 from actors.actor import Result
 from actors.insight import Distribution, Snapshot
+from apiserver.audit_file import Counts
 from apiserver.supervision import WELL, Supervisor
 from apiserver.watchdog import Blockages
 from apiserver.webhook_calls import View
@@ -158,6 +160,22 @@ def leading_families(leading: Iterable[tuple[str, bool]]) -> Iterator[Metric]:
     yield status
 
 
+class Audited(Protocol):
+    """Who counts what is told to the audit log."""
+
+    @property
+    def counts(self) -> Counts: ...
+
+
+def audit_families(counts: Counts) -> Iterator[Metric]:
+    """What became of the events of the audit log."""
+    yield CounterMetricFamily("skep_audit_events", "Events that were written to the audit log", value=counts.written)
+    lost = CounterMetricFamily("skep_audit_lost", "Events that did not get into the audit log, by why", labels=["why"])
+    lost.add_metric(["queue_full"], counts.full)
+    lost.add_metric(["write_failed"], counts.failed)
+    yield lost
+
+
 class Metrics:
     """What the server tells of itself: its actors, its event loop, its watches, its process."""
 
@@ -170,6 +188,7 @@ class Metrics:
         blockages: Callable[[], Blockages],
         watches: Callable[[], int],
         webhooks: Callable[[], Iterable[View]] = tuple,
+        audit: Audited | None = None,
     ) -> None:
         """`now` is the clock of the actors; the other functions tell what is so when they are called."""
         self._supervisors = supervisors
@@ -178,6 +197,7 @@ class Metrics:
         self._blockages = blockages
         self._watches = watches
         self._webhooks = webhooks
+        self._audit = audit
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
@@ -195,6 +215,8 @@ class Metrics:
         yield CounterMetricFamily("skep_event_loop_blocked_seconds", "How long, together", value=blockages.seconds)
         yield GaugeMetricFamily("skep_watches", "Watches that clients have open", value=self._watches())
         yield from webhook_families(self._webhooks())
+        if self._audit is not None:
+            yield from audit_families(self._audit.counts)
         yield from self._process.collect()
 
 

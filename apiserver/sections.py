@@ -97,6 +97,26 @@ class Events(msgspec.Struct, frozen=True, kw_only=True):
     ] = 3600.0
 
 
+class Audit(msgspec.Struct, frozen=True, kw_only=True):
+    """Who did what: one line of JSON for each stage of a request that the policy asks for. Without a policy there is none."""
+
+    policy: Annotated[
+        Path | None, Meta(description="Which requests are told, and how much of them: TOML (`.toml`) or YAML, see docs/audit.md.")
+    ] = None
+    file: Annotated[Path | None, Meta(description="Where lines are written. Default: `audit.log` in the data folder.")] = None
+    stdout: Annotated[bool, Meta(description="Lines go to standard output, and into a file only if `audit.file` names one.")] = (
+        False
+    )
+    max_bytes: Annotated[
+        int, Meta(ge=4096, le=1024 * 1024 * MIB, description="A file that would get longer is renamed, and a new one begun.")
+    ] = 100 * MIB
+    keep: Annotated[int, Meta(ge=0, le=10_000, description="How many renamed files are kept (`audit.log.1` is the newest).")] = 10
+    queue_events: Annotated[
+        int, Meta(ge=1, le=10_000_000, description="Events that may wait to be written; what does not fit is lost, and counted.")
+    ] = 10_000
+    queue_bytes: Annotated[int, Meta(ge=4096, le=16384 * MIB, description="The same, as bytes of what they hold.")] = 64 * MIB
+
+
 class Actors(msgspec.Struct, frozen=True, kw_only=True):
     """The actors of the plugins, as far as this process runs them."""
 

@@ -21,7 +21,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version as distribution_version
 from pathlib import Path
@@ -45,6 +45,8 @@ from admission.tokens import TokenTable
 from apiserver import datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
 from apiserver.asgi import App, Timing
+from apiserver.audit import Auditor
+from apiserver.audit_opening import auditing, policy_of
 from apiserver.builtins import Builtins
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerSource
@@ -85,23 +87,25 @@ MACHINES = {"x86_64": "amd64", "aarch64": "arm64"}
 def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     """Runs the server until SIGTERM or SIGINT; returns the exit code. Raises StartError, RegistryError, InvalidDatabase, Locked,
     ..."""
+    policy = policy_of(settings.audit)
     with _logging(settings) as logs:
         registry = build(plugins, (*KINDS, ACTOR))
         actors = actors_of(registry) if settings.actors.run else []
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
         listener, address = bind(settings.listen)
-        with listener:
+        with listener, auditing(settings, policy, folder, logs.logger) as auditor:
             place = _place(settings, folder, listener, address, logs.logger)
-            return uvloop.run(_run(settings, registry, actors, place, logs))
+            return uvloop.run(_run(settings, registry, actors, place, replace(logs, auditor=auditor)))
 
 
 @dataclass(frozen=True, slots=True)
 class Logs:
-    """Where the server writes what happens, and a line for every request."""
+    """Where the server writes what happens, a line for every request, and, if it is asked for, who did what."""
 
     logger: Logger
     access: AccessLog
+    auditor: Auditor | None = None
 
 
 @contextmanager
@@ -168,9 +172,16 @@ class Server:
         chance = PooledRandom()
         bound = settings.limits.body_bytes
         self.webhooks = Webhooks(store, settings.webhooks, logs.logger, Means(time.monotonic, time.time))
-        admitters = [self.webhooks.admitter]
+        self._auditor = auditor = logs.auditor
         self.manager = make_manager(
-            registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound, admitters=admitters
+            registry,
+            store,
+            logs.logger,
+            now=time.time,
+            chance=chance,
+            body_bytes=bound,
+            admitters=[self.webhooks.admitter],
+            auditor=auditor,
         )
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
@@ -205,6 +216,7 @@ class Server:
             chance=chance,
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
+            auditor=self._auditor,
         )
 
     def _scrape(self, accept: str) -> tuple[bytes, str]:
@@ -219,6 +231,7 @@ class Server:
                 blockages=lambda: self._watchdog.blockages,
                 watches=lambda: self.app.watchers,
                 webhooks=self.webhooks.views,
+                audit=self._auditor,
             )
         return self._metrics.scrape(accept)
 

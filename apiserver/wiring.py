@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 
 from actors.actor import Actor, from_declaration
 from actors.clock import Clock
@@ -20,6 +21,7 @@ from admission.identity import Identity, authenticated
 from admission.review import Admitter
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
+from apiserver.audit import AuditedManager, Auditor
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
@@ -45,11 +47,14 @@ def make_manager(
     chance: random.Random,
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
+    auditor: Auditor | None = None,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write; `auditor`
+    follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     admission = Admission(chains(registry, log), admitters)
-    return Manager(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
+    make = Manager if auditor is None else partial(AuditedManager, auditor)
+    return make(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
 
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:

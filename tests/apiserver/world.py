@@ -164,14 +164,21 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    *plugins: Plugin, options: Options = PLAIN, seed: int = 0, admitters: Sequence[Admitter] = ()
+    *plugins: Plugin,
+    options: Options = PLAIN,
+    seed: int = 0,
+    admitters: Sequence[Admitter] = (),
+    make: Callable[..., Manager] = Manager,
 ) -> AsyncIterator[World]:
-    """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
+    """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`.
+
+    `make` makes its manager.
+    """
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
     log = Told()
     async with open_store("sqlite://", options) as store:
         handlers = Admission(chains(registry, log), admitters)  # type: ignore[arg-type]
-        manager = Manager(registry, store, authorizer(registry), handlers, now=lambda: NOW, chance=random.Random(seed))
+        manager = make(registry, store, authorizer(registry), handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
