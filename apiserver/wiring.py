@@ -25,6 +25,7 @@ from apiserver.audit import AuditedManager, Auditor
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
+from apiserver.policing import Policies
 from apiserver.target import Target
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
@@ -52,9 +53,10 @@ def make_manager(
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write; `auditor`
     follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    admission = Admission(chains(registry, log), admitters)
+    authorizes = authorizer(registry)
+    admission = Admission(chains(registry, log), (*admitters, Policies(registry, store, authorizes)))
     make = Manager if auditor is None else partial(AuditedManager, auditor)
-    return make(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
+    return make(registry, store, authorizes, admission, now=now, chance=chance, largest=largest)
 
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:

@@ -6,12 +6,36 @@ from registry.builtin.configmap import CONFIG_MAP
 from registry.builtin.event import EVENT
 from registry.builtin.lease import LEASE
 from registry.builtin.namespace import NAMESPACE
+from registry.builtin.policies import POLICY, POLICY_BINDING
 from registry.builtin.secret import SECRET
 from registry.builtin.serviceaccount import SERVICE_ACCOUNT
 from registry.builtin.webhooks import MUTATING, VALIDATING
 from registry.kinds import Kind
 
-KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE, MUTATING, VALIDATING)
+KINDS: tuple[Kind, ...] = (
+    CONFIG_MAP,
+    EVENT,
+    NAMESPACE,
+    SECRET,
+    SERVICE_ACCOUNT,
+    LEASE,
+    MUTATING,
+    VALIDATING,
+    POLICY,
+    POLICY_BINDING,
+)
 """In the order of discovery: the core group first."""
 
-__all__ = ["CONFIG_MAP", "EVENT", "KINDS", "LEASE", "MUTATING", "NAMESPACE", "SECRET", "SERVICE_ACCOUNT", "VALIDATING"]
+__all__ = [
+    "CONFIG_MAP",
+    "EVENT",
+    "KINDS",
+    "LEASE",
+    "MUTATING",
+    "NAMESPACE",
+    "POLICY",
+    "POLICY_BINDING",
+    "SECRET",
+    "SERVICE_ACCOUNT",
+    "VALIDATING",
+]

@@ -9,6 +9,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 from urllib.parse import urlsplit
 
+from registry.builtin.expressions import expression_causes, length_causes
+from registry.cel import Shape
+from registry.cel.reviews import WEBHOOK
 from registry.errors import Cause, duplicate, invalid, not_supported, required, too_many
 from registry.kinds import Document
 from registry.names import dns1035_label, dns1123_subdomain, qualified_name
@@ -31,6 +34,10 @@ def check(new: Document, old: Document | None) -> list[Cause]:
     webhooks = new.get("webhooks") or []
     if old is not None and webhooks == (old.get("webhooks") or []):
         return []
+    conditions = (condition for webhook in webhooks for condition in webhook.get("matchConditions") or ())
+    causes = list(length_causes((condition.get("expression", "") for condition in conditions), "webhooks"))
+    if causes:
+        return causes
     causes = list(_repeated(webhooks, "webhooks"))
     return causes + [cause for at, webhook in enumerate(webhooks) for cause in _webhook(webhook, f"webhooks[{at}]")]
 
@@ -194,8 +201,10 @@ def _service(service: Mapping[str, Any], path: str) -> Iterator[Cause]:
                 yield invalid(f"{path}.path", url_path, f"segment[{at}]: {problem}")
 
 
-def condition_causes(conditions: Sequence[Mapping[str, Any]], path: str) -> Iterator[Cause]:
-    """What is wrong with the names and the number of match conditions, and with those that say nothing."""
+def condition_causes(
+    conditions: Sequence[Mapping[str, Any]], path: str, variables: Mapping[str, str | Shape] = WEBHOOK
+) -> Iterator[Cause]:
+    """What is wrong with the names and the number of match conditions, and with their expressions, which see `variables`."""
     if len(conditions) > CONDITION_LIMIT:
         yield too_many(path, len(conditions), CONDITION_LIMIT)
         return
@@ -206,5 +215,8 @@ def condition_causes(conditions: Sequence[Mapping[str, Any]], path: str) -> Iter
             yield required(f"{path}[{at}].name")
         else:
             yield from (invalid(f"{path}[{at}].name", name, problem) for problem in qualified_name(name))
-        if not condition.get("expression", "").strip():
+        text = condition.get("expression", "")
+        if not text.strip():
             yield required(f"{path}[{at}].expression")
+        else:
+            yield from expression_causes(text, variables, f"{path}[{at}].expression")[0]

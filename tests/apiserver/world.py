@@ -15,6 +15,7 @@ from apiserver.calls import Answer, Call
 from apiserver.manager import Manager
 from apiserver.options import parse_query
 from apiserver.patching import MERGE_PATCH
+from apiserver.policing import Policies
 from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
 from apiserver.wiring import authorizer, chains
@@ -177,8 +178,10 @@ async def opened(
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
     log = Told()
     async with open_store("sqlite://", options) as store:
-        handlers = Admission(chains(registry, log), admitters)  # type: ignore[arg-type]
-        manager = make(registry, store, authorizer(registry), handlers, now=lambda: NOW, chance=random.Random(seed))
+        authorizes = authorizer(registry)
+        asked = (*admitters, Policies(registry, store, authorizes))
+        handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
+        manager = make(registry, store, authorizes, handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)

@@ -48,6 +48,8 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("Lease", True, False),
         ("MutatingWebhookConfiguration", False, False),
         ("ValidatingWebhookConfiguration", False, False),
+        ("ValidatingAdmissionPolicy", False, True),
+        ("ValidatingAdmissionPolicyBinding", False, False),
     }
     assert all(kind.owner == EXTERNAL and kind.strategy.builtin for kind in KINDS)
     assert {kind.group for kind in KINDS if kind.strategy.counts_generation} == {"admissionregistration.k8s.io"}

@@ -1,0 +1,214 @@
+"""The Common Expression Language, as Kubernetes speaks it: expressions over documents, compiled once, evaluated often.
+
+    program = compile("object.spec.size <= 50 && 'team' in object.metadata.labels", {"object": ANY}, wanted=("bool",))
+    program.evaluate({"object": document})                      # True, False, or EvaluationError
+
+What it promises:
+
+- The reference implementation (CEL for C++) parses and checks: what it calls wrong is wrong, in its words, with line and column.
+- Nothing is evaluated that could cost more than its meter allows, in time or in room: every step is counted (`Meter`). Texts,
+  nesting and patterns are bounded when they are compiled. Patterns are those of RE2, which take linear time.
+- An evaluation reads documents as they are, changes nothing, and depends on nothing but its variables.
+- What is not known is refused when it is compiled, by its name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Any
+
+from cel_expr_python import cel
+from cel_expr_python.ext import ext_optional
+
+from registry.cel import tree
+from registry.cel.declared import functions, type_of
+from registry.cel.kubernetes import KUBERNETES, Access, Question
+from registry.cel.running import Frame, Function, Run, Unsupported, runnable
+from registry.cel.standard import STANDARD
+from registry.cel.texts import TEXTS
+from registry.cel.values import CostExceeded, EvaluationError, Fields, Meter
+
+__all__ = [
+    "ANY",
+    "AUTHORIZER",
+    "STEPS",
+    "Access",
+    "CompileError",
+    "CostExceeded",
+    "EvaluationError",
+    "Fields",
+    "Meter",
+    "Program",
+    "Question",
+    "Shape",
+    "compile",
+]
+
+LONGEST_TEXT = 5_000
+"""Characters that an expression may have: compiling so many takes up to 80 ms."""
+LONGEST_COMPLAINT = 2_000
+"""Characters of what is told of a text that is no expression. Each of its characters can be wrong for itself."""
+STEPS = 1_000_000
+"""What one evaluation may cost, unless a meter is passed in: about half a second at worst."""
+
+ANY = "any"
+AUTHORIZER = "authorizer"
+_FUNCTIONS: Mapping[str, Function] = {**STANDARD, **TEXTS, **KUBERNETES}
+_NAMES = {"dyn": "any", "null_type": "null"}
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """A variable with known fields: the name of the type of each (`string`, `any`). Fields that are not known are refused."""
+
+    fields: Mapping[str, str] = field(default_factory=dict)
+
+
+class CompileError(Exception):
+    """A text is no expression. The message lists all that is wrong, each with its line, its column, and the place in the text."""
+
+
+@dataclass(frozen=True, slots=True)
+class Program:
+    """A compiled expression. `type` is what it evaluates to, as far as that is known (`bool`, `string`, `any`)."""
+
+    text: str
+    type: str
+    names: frozenset[str]
+    _run: Run = field(repr=False, compare=False)
+
+    @property
+    def declarable(self) -> str:
+        """The type by which another expression can be told of this value: `any`, if it has no name here."""
+        return self.type if self.type in ("bool", "int", "double", "string") else ANY
+
+    def evaluate(self, variables: Mapping[str, Any], meter: Meter | None = None) -> Any:
+        """The value. Raises EvaluationError: there is none; CostExceeded: it would take too long."""
+        try:
+            return self._run(Frame(dict(variables), meter if meter is not None else Meter(STEPS)))
+        except RecursionError:
+            raise CostExceeded("a value is nested too deeply") from None
+
+
+def compile(text: str, variables: Mapping[str, str | Shape], wanted: Collection[str] = ()) -> Program:
+    """An expression over variables, each of a type (`ANY`, `"string"`, `AUTHORIZER`) or of a shape.
+
+    `wanted` are the types that it may evaluate to; none: any. Raises CompileError.
+    """
+    declared = tuple((name, kind if isinstance(kind, str) else tuple(kind.fields.items())) for name, kind in variables.items())
+    return _compiled(text, declared, tuple(wanted))
+
+
+_Declared = tuple[tuple[str, str | tuple[tuple[str, str], ...]], ...]
+
+
+@lru_cache(maxsize=512)
+def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Program:
+    """Remembered: what is compiled to see whether it can be is soon compiled to be evaluated."""
+    if len(text) > LONGEST_TEXT:
+        raise CompileError(f"an expression may have at most {LONGEST_TEXT} characters, this one has {len(text)}")
+    if "\0" in text or (not text.isascii() and not _encodable(text)):
+        raise CompileError("an expression may not have characters that are no text")
+    shapes = {name: fields for name, fields in variables if not isinstance(fields, str)}
+    try:
+        expression = _environment(tuple(_flat(variables))).compile(text)
+        checked = tree.parse(expression.serialize())
+        made = _type_name(expression.return_type())
+    except RuntimeError as error:
+        raise CompileError(_message(str(error))) from None
+    problems = [_located(text, checked.offsets, at, what) for at, what in _unknown_fields(checked.root, shapes)]
+    if problems:
+        raise CompileError(_shortened("\n".join(problems)))
+    if wanted and made not in wanted:
+        said = f"must evaluate to {wanted[0]}" if len(wanted) == 1 else f"must evaluate to one of [{' '.join(wanted)}]"
+        raise CompileError(said)
+    try:
+        run = runnable(checked.root, {f"{name}.{inner}" for name, fields in shapes.items() for inner, _ in fields}, _FUNCTIONS)
+    except Unsupported as error:
+        raise CompileError(_located(text, checked.offsets, error.at, f"{error.what} is not supported")) from None
+    return Program(text, made, frozenset(_names(checked.root)), run)
+
+
+@lru_cache(maxsize=64)
+def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
+    return cel.NewEnv(
+        variables={name: type_of(kind) for name, kind in variables},
+        functions=functions(),
+        extensions=[ext_optional.ExtOptional()],
+    )
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _flat(variables: _Declared) -> Iterator[tuple[str, str]]:
+    """Variables as the checker knows them: fields of a shape are variables whose names have a dot, so that each has a type."""
+    for name, kind in variables:
+        if isinstance(kind, str):
+            yield name, kind
+            continue
+        yield name, ANY
+        for inner, of in kind:
+            yield f"{name}.{inner}", of
+
+
+def _message(text: str) -> str:
+    """What the checker says, without the class that its own library adds."""
+    said = text.rpartition(" [")[0] if text.endswith("]") else text
+    head, colon, rest = said.partition(": ")
+    return _shortened(rest if colon and head.isupper() and head != "ERROR" else said)
+
+
+def _shortened(text: str) -> str:
+    return text if len(text) <= LONGEST_COMPLAINT else f"{text[:LONGEST_COMPLAINT]} ..."
+
+
+def _type_name(kind: Any) -> str:
+    name = str(kind.name()).lower()
+    return _NAMES.get(name, name)
+
+
+def _located(text: str, offsets: Mapping[int, int], at: int, what: str) -> str:
+    """A problem as the checker shows its own."""
+    offset = offsets.get(at, 0)
+    before = text[:offset]
+    line, column = before.count("\n"), offset - (before.rfind("\n") + 1)
+    return f"ERROR: <input>:{line + 1}:{column + 1}: {what}\n | {text.splitlines()[line]}\n | {'.' * column}^"
+
+
+def _unknown_fields(node: tree.Node, shapes: Mapping[str, tuple[tuple[str, str], ...]]) -> Iterator[tuple[int, str]]:
+    for each in walk(node):
+        if isinstance(each, tree.Select) and isinstance(each.operand, tree.Ident):
+            known = shapes.get(each.operand.name)
+            if known is not None and each.field not in {name.partition(".")[0] for name, _ in known}:
+                yield each.at, f"undefined field '{each.field}'"
+
+
+def _names(node: tree.Node) -> Iterator[str]:
+    return (each.name for each in walk(node) if isinstance(each, tree.Ident))
+
+
+def walk(node: tree.Node) -> Iterator[tree.Node]:
+    """A node and all below it."""
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        match each:
+            case tree.Select():
+                waiting.append(each.operand)
+            case tree.Call():
+                waiting += [*each.arguments, *([each.target] if each.target is not None else ())]
+            case tree.ListOf():
+                waiting += each.elements
+            case tree.MapOf():
+                waiting += [part for key, value, _ in each.entries for part in (key, value)]
+            case tree.Loop():
+                waiting += [each.over, each.initial, each.condition, each.step, each.result]
