@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from admission.identity import Identity
+from admission.conditions import request_of
 from admission.review import Review
 from registry.errors import ApiError
 from registry.kinds import Version
@@ -44,51 +44,19 @@ class Verdict:
     annotations: Mapping[str, str] = field(default_factory=dict)
 
 
-def question(review: Review[Document], version: Version, plural: str, new: Document | None, old: Document | None) -> Document:
+def question(review: Review[Document], version: Version, new: Document | None, old: Document | None) -> Document:
     """The `request` of an AdmissionReview, but for its uid. The objects are in `version`, or are Scales."""
-    asked = review.version or version
-    scale = review.subresource == "scale"
-    request: Document = {
-        "kind": SCALE if scale else _kind(version),
-        "resource": _resource(version, plural),
-        "requestKind": SCALE if scale else _kind(asked),
-        "requestResource": _resource(asked, plural),
-        "name": review.name,
-        "operation": review.operation,
-        "userInfo": user_info(review.identity),
-        "object": new,
-        "oldObject": old,
-        "dryRun": review.dry_run,
-        "options": dict(review.options) or None,
-    }
-    if review.subresource:
-        request |= {"subResource": review.subresource, "requestSubResource": review.subresource}
-    if review.namespace:
-        request["namespace"] = review.namespace
+    request = {**request_of(review, version), "object": new, "oldObject": old}
+    if review.subresource == "scale":
+        request |= {"kind": SCALE, "requestKind": SCALE}
+    if review.kind is not None and review.kind.resource == "namespaces":
+        request["namespace"] = review.name  # as Kubernetes has it
     return request
 
 
 def body(request: Document, uid: str) -> bytes:
     """The bytes of an AdmissionReview with a question."""
     return msgspec.json.encode({"kind": "AdmissionReview", "apiVersion": API_VERSION, "request": {"uid": uid, **request}})
-
-
-def user_info(identity: Identity) -> Document:
-    """An identity as a UserInfo (authentication.k8s.io/v1)."""
-    info: Document = {"username": identity.username, "groups": list(identity.groups)}
-    if identity.uid:
-        info["uid"] = identity.uid
-    if identity.extra:
-        info["extra"] = {key: list(values) for key, values in identity.extra}
-    return info
-
-
-def _kind(version: Version) -> Document:
-    return {"group": version.group, "version": version.name, "kind": version.kind}
-
-
-def _resource(version: Version, plural: str) -> Document:
-    return {"group": version.group, "version": version.name, "resource": plural}
 
 
 class _Response(msgspec.Struct, rename="camel"):

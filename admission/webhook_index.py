@@ -1,46 +1,25 @@
 """Webhooks as they are asked: configurations that are read once, when they are stored, in the order in which they are asked.
 
 What it promises: mutating webhooks by the name of their configuration, then as they stand in it. Which of them could be about a
-kind, an operation and a subresource is looked up, not searched; the answer is remembered until a configuration changes. A condition
-that was stored and cannot be compiled (any more) is one that cannot be evaluated: its webhook is not forgotten.
+kind, an operation and a subresource is looked up, not searched; the answer is remembered until a configuration changes.
 """
 
 from __future__ import annotations
 
 from base64 import b64decode
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
+from admission.conditions import Conditions
 from admission.matching_rules import Constraints, exempt
 from admission.review import Review
-from registry.errors import Cause, invalid
 from registry.kinds import Kind
 
 Document = dict[str, Any]
-Condition = Callable[[Mapping[str, Any]], bool]
-"""A compiled match condition: takes `object`, `oldObject` and `request`. Raises whatever when it cannot be told, also when it costs
-too much."""
 
 SIGNED_BY = "skep.dev/signing-secret"
 """The annotation of a configuration that names the Secret its requests are signed with, as NAMESPACE/NAME."""
-
-
-class Conditions(Protocol):
-    """Reads match conditions (CEL)."""
-
-    def compile(self, expression: str) -> Condition:
-        """Raises ValueError, which says what is wrong with it."""
-        ...
-
-
-class Uncompiled:
-    """Where there is nobody who understands expressions."""
-
-    def compile(self, expression: str) -> Condition:
-        """Raises ValueError."""
-        del expression
-        raise ValueError("this server does not evaluate CEL; match by rules, namespaceSelector and objectSelector instead")
 
 
 class Service(NamedTuple):
@@ -76,7 +55,7 @@ class Webhook:
     id: Identifier
     endpoint: Endpoint
     constraints: Constraints
-    conditions: tuple[tuple[str, Condition], ...]
+    conditions: Conditions
     fails: bool
     again: bool
     dry: bool
@@ -102,8 +81,7 @@ NOBODY = Found((), ())
 class WebhookIndex:
     """All webhooks that are configured."""
 
-    def __init__(self, conditions: Conditions) -> None:
-        self._conditions = conditions
+    def __init__(self) -> None:
         self._configurations: dict[tuple[str, str], tuple[Webhook, ...]] = {}
         self._remembered: dict[tuple[int, str, str, str], tuple[Kind, Found]] = {}
 
@@ -137,46 +115,21 @@ class WebhookIndex:
         self._remembered[key] = (kind, answer)
         return answer
 
-    def problems(self, document: Document) -> list[Cause]:
-        """What is wrong with the conditions of a configuration: what can be told by those alone who evaluate them."""
-        causes = []
-        for at, webhook in enumerate(document.get("webhooks") or ()):
-            for number, condition in enumerate(webhook.get("matchConditions") or ()):
-                expression = condition.get("expression", "")
-                try:
-                    self._conditions.compile(expression)
-                except ValueError as error:
-                    field = f"webhooks[{at}].matchConditions[{number}].expression"
-                    causes.append(invalid(field, expression, f"compilation failed: {error}"))
-        return causes
-
-    def _compiled(self, type: str, document: Document) -> Iterator[Webhook]:
+    @staticmethod
+    def _compiled(type: str, document: Document) -> Iterator[Webhook]:
         metadata = document["metadata"]
         for webhook in document.get("webhooks") or ():
-            conditions = webhook.get("matchConditions") or ()
             yield Webhook(
                 id=Identifier(type, metadata["name"], webhook["name"]),
                 endpoint=_endpoint(webhook["clientConfig"]),
                 constraints=Constraints.of_webhook(webhook),
-                conditions=tuple((each["name"], self._condition(each["expression"])) for each in conditions),
+                conditions=Conditions.of(webhook.get("matchConditions")),
                 fails=webhook.get("failurePolicy", "Fail") != "Ignore",
                 again=webhook.get("reinvocationPolicy", "Never") == "IfNeeded",
                 dry=webhook.get("sideEffects") in ("None", "NoneOnDryRun"),
                 seconds=float(webhook.get("timeoutSeconds", 10)),
                 signed_by=(metadata.get("annotations") or {}).get(SIGNED_BY, ""),
             )
-
-    def _condition(self, expression: str) -> Condition:
-        try:
-            return self._conditions.compile(expression)
-        except ValueError as error:
-            why = str(error)
-
-        def unknown(variables: Mapping[str, Any]) -> bool:
-            del variables
-            raise ValueError(why)
-
-        return unknown
 
 
 def _endpoint(config: Mapping[str, Any]) -> Endpoint:

@@ -26,8 +26,9 @@ from msgspec.structs import replace
 
 from admission import admission_review
 from admission.admission_review import Denied, Verdict
-from admission.matching_rules import Address, Labels, exempt, subject_of
-from admission.review import Review
+from admission.conditions import ConditionError, access_of, seen_version, variables
+from admission.matching_rules import Address, Labels, subject_of
+from admission.review import Authorizer, Review
 from admission.webhook_index import Identifier, Webhook, WebhookIndex
 from registry import metadata as meta
 from registry.conversion import between
@@ -78,6 +79,15 @@ class Scales(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Known:
+    """What matching has to know: the labels of a namespace, who may do what (for conditions), and how a Scale looks."""
+
+    labels_of: Callable[[str], Labels | None]
+    authorizer: Authorizer
+    scales: Scales
+
+
 class Log(Protocol):
     """Where it is told that a webhook was passed over."""
 
@@ -87,16 +97,14 @@ class Log(Protocol):
 class WebhookAdmission:
     """Implements `admission.review.Admitter` for all webhooks of an index.
 
-    `labels_of` gives the labels of a namespace. About what `silent` users write nobody is asked: the server itself has to be able
-    to start while a webhook is away.
+    About what `silent` users write nobody is asked: the server itself has to be able to start while a webhook is away.
     """
 
     def __init__(
         self,
         index: WebhookIndex,
         caller: Caller,
-        scales: Scales,
-        labels_of: Callable[[str], Labels | None],
+        known: Known,
         log: Log,
         *,
         total: float = 30.0,
@@ -104,18 +112,15 @@ class WebhookAdmission:
     ) -> None:
         self._index = index
         self._caller = caller
-        self._scales = scales
-        self._labels_of = labels_of
+        self._known = known
         self._log = log
         self._total = total
         self._silent = silent
 
     def concerns(self, review: Review[Document]) -> bool:
-        """Whether a webhook could be asked; also about the conditions of webhooks."""
-        if review.kind is None or review.identity.username in self._silent:
+        """Whether a webhook could be asked."""
+        if review.identity.username in self._silent:
             return False
-        if exempt(review.kind):
-            return review.kind.plural.endswith("webhookconfigurations") and review.operation != "DELETE"
         found = self._index.about(review)
         return bool(found.mutating or found.validating)
 
@@ -169,8 +174,6 @@ class WebhookAdmission:
 
     async def validate(self, review: Review[Document]) -> Sequence[Cause]:
         """Asks the validating webhooks; on a delete the mutating ones before, who cannot change anything then. Raises ApiError."""
-        if review.kind is not None and exempt(review.kind):
-            return self._index.problems(review.new)
         until = anyio.current_time() + self._total
         found = self._index.about(review)
         if review.operation == "DELETE":
@@ -201,33 +204,32 @@ class WebhookAdmission:
         return None if verdict.allowed else Denied(webhook.id.name, verdict.status)
 
     def _view(self, review: Review[Document], webhook: Webhook) -> _View | None:
-        """The object as the webhook is to see it; None: it is not meant. Raises what its conditions raise."""
+        """The object as the webhook is to see it; None: it is not meant. Raises Forbidden when its conditions cannot tell."""
         if review.kind is None or review.version is None:
             return None
-        address = webhook.constraints.match(subject_of(review, self._labels_of))
+        address = webhook.constraints.match(subject_of(review, self._known.labels_of))
         if address is None:
             return None
-        view = _View(review.kind, _version(review.kind, address), self._scales)
-        return view if not webhook.conditions or self._holds(review, webhook, view) else None
+        view = _View(review.kind, seen_version(review.kind, review.version, address), self._known.scales)
+        if webhook.conditions and not self._holds(review, webhook, address, view):
+            return None
+        return view
 
-    def _holds(self, review: Review[Document], webhook: Webhook, view: _View) -> bool:
-        """Whether all conditions do. One that does not decides, also when another one cannot be evaluated."""
-        request = view.question(review, webhook).request
-        variables = {"object": request["object"], "oldObject": request["oldObject"], "request": request}
-        failed = ""
-        for name, condition in webhook.conditions:
-            try:
-                if not condition(variables):
-                    return False
-            except Exception as error:  # an evaluator's own errors are its own: any of them means that it cannot be told
-                failed = failed or f"match condition {name} of webhook {webhook.id.name}: {error}"
-        if failed and webhook.fails and review.version is not None:
-            resource = resource_name(view.kind.plural, review.version.group)
-            about = details(name=review.name, group=review.version.group, kind=view.kind.plural)
-            raise Forbidden(f'{resource} "{review.name}" is forbidden: {failed}', details=about)
-        if failed:
-            self._log.warning("a webhook was passed over", **webhook.id._asdict(), why=failed)
-        return not failed
+    def _holds(self, review: Review[Document], webhook: Webhook, address: Address, view: _View) -> bool:
+        """Whether its conditions do."""
+        seen = variables(review, address, access_of(self._known.authorizer, review.identity))
+        if review.subresource == "scale":
+            seen |= {name: None if seen[name] is None else view.seen(review, seen[name]) for name in ("object", "oldObject")}
+        try:
+            return webhook.conditions.hold(seen)
+        except ConditionError as error:
+            if not webhook.fails:
+                self._log.warning("a webhook was passed over", **webhook.id._asdict(), why=str(error))
+                return False
+            group = address.group
+            resource = resource_name(view.kind.plural, group)
+            message = f'{resource} "{review.name}" is forbidden: match conditions of webhook "{webhook.id.name}": {error}'
+            raise Forbidden(message, details=details(name=review.name, group=group, kind=view.kind.plural)) from error
 
     async def _asked(self, review: Review[Document], webhook: Webhook, view: _View, until: float, where: str) -> Verdict | None:
         """The answer; None: it was passed over. Raises InternalError when it must not be."""
@@ -258,12 +260,14 @@ class _View:
     scales: Scales
 
     def question(self, review: Review[Document], webhook: Webhook) -> Question:
-        new = None if review.operation == "DELETE" else self._seen(review, review.new)
-        old = None if review.old is None else self._seen(review, review.old)
-        asked = admission_review.question(review, self.version, self.kind.plural, new, old)
+        """What the webhook is asked."""
+        new = None if review.operation == "DELETE" else self.seen(review, review.new)
+        old = None if review.old is None else self.seen(review, review.old)
+        asked = admission_review.question(review, self.version, new, old)
         return Question(asked, webhook.mutating)
 
-    def _seen(self, review: Review[Document], document: Document) -> Document:
+    def seen(self, review: Review[Document], document: Document) -> Document:
+        """A document of the request, as the webhook sees it."""
         if review.subresource == "scale":
             return self.scales.shown(self.kind, document)
         conversion = between(review.version or self.version, self.version)
@@ -275,7 +279,7 @@ class _View:
             name = webhook.id.name
             message = f'admission webhook "{name}" attempted to modify the object, which is not supported for this operation'
             raise InternalError(f"Internal error occurred: {message}")
-        seen = self._seen(review, review.new)
+        seen = self.seen(review, review.new)
         try:
             made = json_patch(seen, verdict.patch or ())
             return review.new if made == seen else self._taken(review, made)
@@ -304,11 +308,6 @@ class _View:
 def _unfit(webhook: Webhook, why: str) -> InternalError:
     said = f'the patch of webhook "{webhook.id.name}" cannot be applied: {why}'
     return InternalError(f"Internal error occurred: {said}", details=details(causes=[Cause("", said)]))
-
-
-def _version(kind: Kind, address: Address) -> Version:
-    wanted = (address.group, address.version)
-    return next((version for version in kind.versions if (version.group, version.name) == wanted), kind.storage)
 
 
 def _tell(review: Review[Document], webhook: Webhook, verdict: Verdict) -> None:

@@ -180,7 +180,7 @@ class Server:
             now=time.time,
             chance=chance,
             body_bytes=bound,
-            admitters=[self.webhooks.admitter],
+            webhooks=self.webhooks,
             auditor=auditor,
         )
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]

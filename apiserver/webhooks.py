@@ -17,9 +17,10 @@ from typing import Any, Protocol
 import msgspec
 
 from admission.matching_rules import Labels
+from admission.review import Authorizer
 from admission.signing import SHORTEST
-from admission.webhook_index import Conditions, Uncompiled, Webhook, WebhookIndex
-from admission.webhooks import WebhookAdmission
+from admission.webhook_index import Webhook, WebhookIndex
+from admission.webhooks import Known, WebhookAdmission
 from apiserver import scaling, sections
 from apiserver.config import StartError
 from apiserver.following import follow
@@ -54,10 +55,9 @@ class Webhooks:
         settings: sections.Webhooks,
         log: Log,
         means: Means,
-        conditions: Conditions | None = None,
     ) -> None:
         self._store = store
-        self._index = WebhookIndex(conditions or Uncompiled())
+        self._index = WebhookIndex()
         self._own = server_secrets(settings)
         self._calls = WebhookCalls(
             ways(settings),
@@ -71,10 +71,15 @@ class Webhooks:
             self._secrets,
             means,
         )
-        total, silent = settings.total_seconds, frozenset({KEEPER})
-        self.admitter = WebhookAdmission(self._index, self._calls, Scales(), self._labels, log, total=total, silent=silent)
+        self._total = settings.total_seconds
+        self._log = log
         for kind, of in ((MUTATING, "mutating"), (VALIDATING, "validating")):
             follow(store, kind.resource, _Configurations(of, self._index, self._calls, log))
+
+    def admitter(self, authorizer: Authorizer) -> WebhookAdmission:
+        """Who asks them about writes. Their conditions may ask the authorizer."""
+        known = Known(self._labels, authorizer, Scales())
+        return WebhookAdmission(self._index, self._calls, known, self._log, total=self._total, silent=frozenset({KEEPER}))
 
     def views(self) -> list[View]:
         """How the webhooks stand that were called."""

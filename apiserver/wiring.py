@@ -27,6 +27,7 @@ from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
 from apiserver.policing import Policies
 from apiserver.target import Target
+from apiserver.webhooks import Webhooks
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
@@ -49,12 +50,16 @@ def make_manager(
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
     auditor: Auditor | None = None,
+    webhooks: Webhooks | None = None,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write; `auditor`
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` and `webhooks` are asked about every write; `auditor`
     follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     authorizes = authorizer(registry)
-    admission = Admission(chains(registry, log), (*admitters, Policies(registry, store, authorizes)))
+    asked = [*admitters, Policies(registry, store, authorizes)]
+    if webhooks is not None:
+        asked.append(webhooks.admitter(authorizes))
+    admission = Admission(chains(registry, log), asked)
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     return make(registry, store, authorizes, admission, now=now, chance=chance, largest=largest)
 

@@ -25,10 +25,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from admission.review import Review
-from admission.webhook_index import Conditions
+from admission.webhooks import WebhookAdmission
 from apiserver import sections, tls
 from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
+from apiserver.wiring import authorizer
 from registry.errors import Cause
 from tests.apiserver.world import World, opened
 
@@ -154,18 +155,18 @@ class _Later:
     """An admitter that is made after the manager: it needs the store."""
 
     def __init__(self) -> None:
-        self.webhooks: Webhooks | None = None
+        self.admitter: WebhookAdmission | None = None
 
     def concerns(self, review: Review[Document]) -> bool:
-        return self.webhooks is not None and self.webhooks.admitter.concerns(review)
+        return self.admitter is not None and self.admitter.concerns(review)
 
     async def mutate(self, review: Review[Document]) -> Document:
-        assert self.webhooks is not None
-        return await self.webhooks.admitter.mutate(review)
+        assert self.admitter is not None
+        return await self.admitter.mutate(review)
 
     async def validate(self, review: Review[Document]) -> Sequence[Cause]:
-        assert self.webhooks is not None
-        return await self.webhooks.admitter.validate(review)
+        assert self.admitter is not None
+        return await self.admitter.validate(review)
 
 
 @dataclass
@@ -199,16 +200,15 @@ class Told:
 
 
 @asynccontextmanager
-async def asking(
-    settings: sections.Webhooks = LOCAL, *, resolve: Any = None, conditions: Conditions | None = None
-) -> AsyncIterator[Asking]:
+async def asking(settings: sections.Webhooks = LOCAL, *, resolve: Any = None) -> AsyncIterator[Asking]:
     """A world whose webhooks are asked."""
     later, clock, told = _Later(), [0.0], Told()
     more = {} if resolve is None else {"resolve": resolve}
     async with opened(admitters=[later]) as world:
         means = Means(lambda: clock[0], lambda: 1_700_000_000.0 + clock[0], **more)
-        later.webhooks = Webhooks(world.store, settings, told, means, conditions)
+        webhooks = Webhooks(world.store, settings, told, means)
+        later.admitter = webhooks.admitter(authorizer(world.registry))
         try:
-            yield Asking(world, later.webhooks, clock, told)
+            yield Asking(world, webhooks, clock, told)
         finally:
-            await later.webhooks.aclose()
+            await webhooks.aclose()
