@@ -43,6 +43,10 @@ class CallFailed(Exception):
     """A webhook could not be asked, or gave no answer that counts. The message says why, for whoever wrote the object."""
 
 
+class NotCalled(CallFailed):
+    """A webhook is not even called, since it has failed before, or has too much to do. That is told of it, and not of each call."""
+
+
 @dataclass(frozen=True, slots=True)
 class Question:
     """What a webhook is asked. Asked again it is another question: it has another uid."""
@@ -244,7 +248,8 @@ class WebhookAdmission:
             said = f'failed calling webhook "{webhook.id.name}": {failed}'
             if webhook.fails:
                 raise InternalError(f"Internal error occurred: {said}", details=details(causes=[Cause("", said)])) from failed
-            self._log.warning("a webhook was passed over", **webhook.id._asdict(), why=str(failed))
+            if not isinstance(failed, NotCalled):
+                self._log.warning("a webhook was passed over", **webhook.id._asdict(), why=str(failed))
             step = "mutation" if webhook.mutating else "validating"
             done = {"configuration": webhook.id.configuration, "webhook": webhook.id.name}
             review.note(f"failed-open.{step}.webhook.admission.k8s.io/{where}", json.dumps(done))

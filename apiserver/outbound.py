@@ -30,6 +30,10 @@ NOT_PUBLIC: tuple[Network, ...] = tuple(
 """What one version of `ipaddress` or another takes for public: metadata of clouds, and what IANA keeps for special use."""
 
 
+ELSEWHERE_SECONDS = 2.0
+"""How long an address may take to be connected to while there are others."""
+
+
 class AddressRefused(OSError):
     """The server does not connect to where it was told to."""
 
@@ -97,9 +101,10 @@ class Outbound(httpcore.AsyncNetworkBackend):
         addresses, port = await self._addresses(host, port)
         failed: Exception | None = None
         for address in addresses:
+            patience = timeout if address is addresses[-1] else ELSEWHERE_SECONDS
             try:
-                return await self._tcp.connect_tcp(address, port, timeout, local_address, socket_options)
-            except httpcore.ConnectError as error:
+                return await self._tcp.connect_tcp(address, port, patience, local_address, socket_options)
+            except (httpcore.ConnectError, httpcore.ConnectTimeout) as error:
                 failed = error
         raise failed or httpcore.ConnectError(f"{host} has no address")
 

@@ -28,7 +28,7 @@ from admission import signing
 from admission.admission_review import BadAnswer, Verdict
 from admission.breaker import Breaker, Open, State
 from admission.webhook_index import Endpoint, Identifier, Webhook
-from admission.webhooks import CallFailed, Question
+from admission.webhooks import CallFailed, Log, NotCalled, Question
 from apiserver.outbound import AddressRefused, Networks, Outbound, Place, Resolve, looked_up
 
 Result = Literal["answered", "failed", "timeout", "busy", "open"]
@@ -92,11 +92,12 @@ class WebhookCalls:
     `secrets` gives what the requests of a webhook are signed with (none: not at all), or raises Unready. It has to be closed.
     """
 
-    def __init__(self, ways: Ways, bounds: Bounds, secrets: Callable[[Webhook], Sequence[bytes]], means: Means) -> None:
+    def __init__(self, ways: Ways, bounds: Bounds, secrets: Callable[[Webhook], Sequence[bytes]], means: Means, log: Log) -> None:
         self._ways = ways
         self._bounds = bounds
         self._secrets = secrets
         self._means = means
+        self._log = log
         self._lines: dict[Identifier, _Line] = {}
         self._retired: list[_Line] = []
 
@@ -109,7 +110,7 @@ class WebhookCalls:
             line.results["open"] += 1
             why = f"it failed {self._bounds.failures} times in a row, or when it was last tried"
             said = f"it was not called, since {why}: the circuit is open for {open_.seconds:.0f} s more"
-            raise CallFailed(f"{said}; the last time: {line.trouble}") from None
+            raise NotCalled(f"{said}; the last time: {line.trouble}") from None
         began, good = self._means.now(), None
         try:
             async with line.room(self._bounds.queue, seconds) as left:
@@ -125,11 +126,22 @@ class WebhookCalls:
             good = None  # whoever asked does not wait any more
             raise
         finally:
-            line.breaker.leave(number, self._means.now(), good=good)
+            self._leave(line, webhook, number, good=good)
             line.seconds += self._means.now() - began
             if self._retired:
                 with anyio.CancelScope(shield=True):
                     await self._close_retired()
+
+    def _leave(self, line: _Line, webhook: Webhook, number: int, *, good: bool | None) -> None:
+        """Tells the outcome to the circuit breaker, and the log when that changes its state."""
+        now = self._means.now()
+        before = line.breaker.state(now)
+        line.breaker.leave(number, now, good=good)
+        after = line.breaker.state(now)
+        if after != before and after == "open":
+            self._log.warning("a webhook fails and is left alone for a while", **webhook.id._asdict(), why=line.trouble)
+        elif after != before:
+            self._log.warning("a webhook answers again", **webhook.id._asdict())
 
     async def _within(self, line: _Line, webhook: Webhook, question: Question, seconds: float) -> Verdict:
         """The verdict, if it comes in time. Every outcome is counted."""
@@ -188,6 +200,8 @@ class WebhookCalls:
 
     def retain(self, webhooks: Iterable[Webhook]) -> None:
         """Forgets all others: they are configured no more."""
+        if not self._lines:
+            return
         known = {webhook.id for webhook in webhooks}
         for gone in self._lines.keys() - known:
             self._retired.append(self._lines.pop(gone))
@@ -234,7 +248,7 @@ class _Line:
         """A place among those that run; gives how many of the seconds are left. Raises CallFailed."""
         if self.running + self.waiting >= self._concurrency + queue:
             self.results["busy"] += 1
-            raise CallFailed(f"it was not called: {self.running + self.waiting} calls of it are under way or wait already")
+            raise NotCalled(f"it was not called: {self.running + self.waiting} calls of it are under way or wait already")
         self.waiting += 1
         began = anyio.current_time()
         try:
@@ -244,7 +258,7 @@ class _Line:
             self.waiting -= 1
         if waited.cancelled_caught:
             self.results["busy"] += 1
-            raise CallFailed(f"it was not called: {self.running} calls of it were under way for {seconds:.3g} s")
+            raise NotCalled(f"it was not called: {self.running} calls of it were under way for {seconds:.3g} s")
         self.running += 1
         try:
             yield seconds - (anyio.current_time() - began)
@@ -290,7 +304,7 @@ def _context(endpoint: Endpoint, certificate: tuple[str, str] | None) -> ssl.SSL
     except (ValueError, ssl.SSLError) as error:
         raise Unready(f"unable to load root certificates: unable to parse bytes as PEM block: {error}") from error
     if certificate is not None:
-        context.load_cert_chain(*certificate)
+        context.load_cert_chain(*certificate, password="")
     return context
 
 

@@ -9,6 +9,7 @@ await webhooks.aclose()
 from __future__ import annotations
 
 import re
+import ssl
 from base64 import b64decode
 from collections.abc import Sequence
 from pathlib import Path
@@ -70,6 +71,7 @@ class Webhooks:
             ),
             self._secrets,
             means,
+            log,
         )
         self._total = settings.total_seconds
         self._log = log
@@ -175,6 +177,10 @@ def ways(settings: sections.Webhooks) -> Ways:
         for path in (settings.client_cert, settings.client_key):
             _read(path, "webhooks.client_cert, webhooks.client_key")
         certificate = (str(settings.client_cert), str(settings.client_key))
+        try:
+            ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT).load_cert_chain(*certificate, password="")
+        except ssl.SSLError as error:
+            raise StartError(f"webhooks.client_cert, webhooks.client_key: no certificate and its key: {error}") from None
     return Ways(networks, services, certificate)
 
 

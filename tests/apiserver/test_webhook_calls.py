@@ -202,6 +202,17 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to() ->
             assert (len(looked), len(outside.asked), inside.connections) == (3, 2, 0)
 
 
+async def test_an_address_that_does_not_answer_gives_way_to_the_next() -> None:
+    async def two(host: str, port: int) -> Sequence[str]:
+        del host, port
+        return ["127.0.0.3", "127.0.0.1"]
+
+    async with asking(Settings(allow=("127.0.0.0/8",)), resolve=two) as asked, hook(lambda _: YES) as here:
+        await asked.validating("a", here.entry())
+        await make(asked)
+        assert len(here.asked) == 1
+
+
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY"):
         monkeypatch.setenv(name, "http://127.0.0.1:1")
@@ -321,6 +332,11 @@ async def test_a_webhook_that_fails_again_and_again_is_left_alone_and_then_tried
         assert asked.webhooks.views()[0].state == "half-open"
         await make(asked)
         assert (len(ill.asked), asked.webhooks.views()[0].state) == (5, "closed")
+        assert [event for event, _ in asked.told.lines] == [
+            "a webhook fails and is left alone for a while",
+            "a webhook fails and is left alone for a while",
+            "a webhook answers again",
+        ]
         families = {family.name: family for family in webhook_families(asked.webhooks.views())}
         counted = {sample.labels["result"]: sample.value for sample in families["skep_webhook_calls"].samples}
         assert counted == {"answered": 1, "failed": 4, "open": 2}
@@ -397,6 +413,7 @@ def test_settings_that_do_not_hold_are_told_at_the_start(tmp_path: Path) -> None
         (Settings(services=("a=b",)), "webhooks.services: 'a=b' is not NAME.NAMESPACE=HOST"),
         (Settings(services=("a.b=c:70000",)), "webhooks.services"),
         (Settings(client_cert=tmp_path / "no", client_key=tmp_path / "no"), "webhooks.client_cert"),
+        (Settings(client_cert=tmp_path / "short", client_key=tmp_path / "short"), "no certificate and its key"),
     ):
         with pytest.raises(StartError, match=said):
             ways(settings)
