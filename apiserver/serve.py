@@ -56,6 +56,7 @@ from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Check, Health, ping
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
+from apiserver.manager import Manager
 from apiserver.pages import Pages
 from apiserver.reporting import ActorObjects, Entry
 from apiserver.sections import History
@@ -170,19 +171,9 @@ class Server:
         self._ready = False
         self._metrics: Metrics | None = None
         chance = PooledRandom()
-        bound = settings.limits.body_bytes
+        self._auditor = logs.auditor
         self.webhooks = Webhooks(store, settings.webhooks, logs.logger, Means(time.monotonic, time.time))
-        self._auditor = auditor = logs.auditor
-        self.manager = make_manager(
-            registry,
-            store,
-            logs.logger,
-            now=time.time,
-            chance=chance,
-            body_bytes=bound,
-            webhooks=self.webhooks,
-            auditor=auditor,
-        )
+        self.manager = self._manager(registry, chance)
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
         self._actor_objects = ActorObjects(
@@ -201,6 +192,18 @@ class Server:
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
         self.app = self._app(registry, logs.access, chance)
+
+    def _manager(self, registry: Registry, chance: random.Random) -> Manager:
+        return make_manager(
+            registry,
+            self._store,
+            self._log,
+            now=time.time,
+            chance=chance,
+            body_bytes=self._settings.limits.body_bytes,
+            auditor=self._auditor,
+            webhooks=self.webhooks,
+        )
 
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings

@@ -52,8 +52,8 @@ def make_manager(
     auditor: Auditor | None = None,
     webhooks: Webhooks | None = None,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` and `webhooks` are asked about every write; `auditor`
-    follows every call."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` and `webhooks` are asked about every
+    write; `auditor` follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     authorizes = authorizer(registry)
     asked = [*admitters, Policies(registry, store, authorizes)]
