@@ -55,11 +55,11 @@ class Admission:
         if steps is not None or self._admitters:
             review = _review(call, target, operation, new, old, options.dry_run)
             review = replace(review, options=_write_options(operation, options))
-            concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
-            mutated = await self._mutated(steps, concerned, review, broken=bool(causes))
+            mutated, concerned = await self._mutated(steps, review, broken=bool(causes))
             if mutated is not new:
                 new, causes = self._understood(target, mutated, new, old)
                 review = replace(review, new=new)
+                concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
             asked = _validators(steps, () if causes else concerned, review, broken=bool(causes))
         found = _own_causes(call, new, old) + list(causes)
         if not target.subresource or target.subresource == "scale":
@@ -73,23 +73,34 @@ class Admission:
             call.warn(warning)
         return new
 
-    async def _mutated(
-        self, steps: Steps | None, concerned: Sequence[Admitter], review: Review[Document], *, broken: bool
-    ) -> Document:
-        """What everybody made of the object, as far as it is theirs; the same object if nobody changed it."""
+    async def _mutated(self, steps: Steps | None, review: Review[Document], *, broken: bool) -> tuple[Document, Sequence[Admitter]]:
+        """What everybody made of the object, as far as it is theirs: the same object if nobody changed it. And whom of the others
+        it concerned, each as it was when their turn came."""
         given, changes = review.new, steps is not None and steps.changes
-        if not (changes or concerned):
-            return given
         document = given
         if steps is not None and changes:
             document = await steps.default(review, broken=broken)
             document = await steps.mutate(replace(review, new=document), broken=broken)
             document = _kept(review, document)
-        if concerned:
-            document = await _by_others(concerned, replace(review, new=document))
+        document, concerned = await self._by_others(replace(review, new=document))
         if steps is not None and steps.defaults and document is not given:
             document = _kept(review, await steps.default(replace(review, new=document), broken=broken))
-        return document
+        return document, concerned
+
+    async def _by_others(self, review: Review[Document]) -> tuple[Document, Sequence[Admitter]]:
+        """What others made of the object, each after the one before; those whose result was changed after them are asked once
+        more."""
+        concerned: list[Admitter] = []
+        returned: list[Document] = []
+        for admitter in self._admitters:
+            if admitter.concerns(review):
+                review = replace(review, new=await _by_one(admitter, review))
+                concerned.append(admitter)
+                returned.append(review.new)
+        for admitter, result in zip(concerned, returned, strict=True):
+            if result is not review.new and result != review.new:
+                review = replace(review, new=await _by_one(admitter, replace(review, again=True)), again=False)
+        return review.new, concerned
 
     def _understood(
         self, target: Target, mutated: Document, given: Document, old: Document | None
@@ -120,18 +131,6 @@ class Admission:
         found = await _all(_validators(steps, concerned, review, broken=False), steps)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
-
-
-async def _by_others(concerned: Sequence[Admitter], review: Review[Document]) -> Document:
-    """What others made of the object, each after the one before; those whose result was changed after them are asked once more."""
-    returned: list[Document] = []
-    for admitter in concerned:
-        review = replace(review, new=await _by_one(admitter, review))
-        returned.append(review.new)
-    for admitter, result in zip(concerned, returned, strict=True):
-        if result is not review.new and result != review.new:
-            review = replace(review, new=await _by_one(admitter, replace(review, again=True)), again=False)
-    return review.new
 
 
 async def _by_one(admitter: Admitter, review: Review[Document]) -> Document:

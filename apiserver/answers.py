@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from admission.identity import Identity
+from admission.review import Decision
 from apiserver.calls import Answer, Call
 from apiserver.negotiation import PROTOBUF, YAML
 from apiserver.protobuf import encode_status
@@ -33,6 +34,9 @@ class Trail:
 
     def judge(self) -> None:
         """It is known who asks for what."""
+
+    def decided(self, decision: Decision) -> None:
+        """Whether what is no call of the manager (a page) may be asked for."""
 
     def follow(self, call: Call) -> None:
         """The request has become a call of the manager."""

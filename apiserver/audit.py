@@ -20,6 +20,7 @@ from typing import Any
 import msgspec
 
 from admission.identity import Identity
+from admission.review import Decision
 from apiserver.answers import Exchange, Message, Send, Trail
 from apiserver.audit_file import Counts, Writer
 from apiserver.audit_policy import Asked, Level, Policy
@@ -102,6 +103,7 @@ class Followed(Trail):
         self._judged = False
         self._who: Identity | None = None
         self._call: Call | None = None
+        self._decision: Decision | None = None
         self._answer: Answer | None = None
         self._refusal: ApiError | None = None
         self._panicked = False
@@ -117,6 +119,10 @@ class Followed(Trail):
         if self._level is Level.REQUEST_RESPONSE:
             self._body = []
         self._tell("RequestReceived")
+
+    def decided(self, decision: Decision) -> None:
+        """Whether what is no call of the manager (a page) may be asked for."""
+        self._decision = decision
 
     def follow(self, call: Call) -> None:
         """The request has become a call of the manager."""
@@ -236,13 +242,13 @@ class Followed(Trail):
         return {**status, **{key: value for key, value in said.items() if value}}
 
     def _annotations(self) -> Document:
-        call = self._call
+        call, said = self._call, {}
+        decision = self._decision if call is None else call.decision
+        if decision is not None:
+            said["authorization.k8s.io/decision"] = "allow" if decision.allowed else "forbid"
+            said["authorization.k8s.io/reason"] = decision.reason
         if call is None or call.kept is None:
-            return {}
-        said: Document = {}
-        if call.decision is not None:
-            said["authorization.k8s.io/decision"] = "allow" if call.decision.allowed else "forbid"
-            said["authorization.k8s.io/reason"] = call.decision.reason
+            return said
         secret = is_secret(self._exchange.target)
         for place, (by, changes) in enumerate(call.kept.changes):
             change = {"by": by} if secret else {"by": by, "patch": changes}

@@ -108,10 +108,11 @@ def mutated(kind: Kind, returned: Document, given: Document, subresource: str = 
     if subresource == "scale":
         return scaling.with_replicas_of(kind, given, returned)
     metadata = returned.get("metadata") or {}
-    kept = {key: value for key, value in given["metadata"].items() if key in IDENTITY}
-    metadata = {key: value for key, value in metadata.items() if key not in IDENTITY} | kept
-    if metadata == given["metadata"]:
-        metadata = given["metadata"]  # the very same: it need not be read again
+    if metadata is not given["metadata"]:
+        kept = {key: value for key, value in given["metadata"].items() if key in IDENTITY}
+        metadata = {key: value for key, value in metadata.items() if key not in IDENTITY} | kept
+        if metadata == given["metadata"]:
+            metadata = given["metadata"]  # the very same: it need not be read again
     document = {**returned, "metadata": metadata, "apiVersion": given["apiVersion"], "kind": given["kind"]}
     if kind.has_status:
         document.pop("status", None)

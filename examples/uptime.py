@@ -1,4 +1,4 @@
-"""Probes that check whether a URL answers: one kind, one rule, one actor, in one file.
+"""Probes that check whether a URL answers: one kind, two rules, one actor, in one file.
 
 skep serve --plugin examples/uptime.py
 kubectl apply -f examples/probe.yaml
@@ -18,7 +18,7 @@ from admission.review import Review
 from registry.errors import Cause, invalid
 from registry.kinds import Column
 from registry.plugin import Plugin
-from registry.resource import Conditions, Meta, Resource, Spec, Status, Time
+from registry.resource import Conditions, Meta, Resource, Spec, Status, Time, replace
 from registry.times import format_time
 
 
@@ -60,6 +60,16 @@ plugin.kind(
         Column("CHECKED", ".status.lastProbeTime", "date"),
     ],
 )
+
+
+@plugin.mutates(Probe)
+def lower_case_host(review: Review[Probe]) -> Probe | None:
+    """The names of hosts are the same in any case: one form of each, so that people can find them."""
+    spec = review.new.spec
+    host = spec.url.partition("://")[2].partition("/")[0]
+    if not host.isascii() or host == host.lower() or "@" in host:
+        return None
+    return replace(review.new, spec=replace(spec, url=spec.url.replace(host, host.lower(), 1)))
 
 
 @plugin.validates(Probe)

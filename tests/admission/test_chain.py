@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -217,6 +218,24 @@ async def test_a_request_that_is_cancelled_is_no_failure_of_a_handler() -> None:
         await chain([wait], log=log).mutate(review())
     assert scope.cancelled_caught
     assert log.told == []
+
+
+async def test_a_cancelled_request_ends_all_validators_that_wait() -> None:
+    ended: list[str] = []
+
+    async def wait(given: Review[Thing]) -> None:
+        try:
+            await anyio.sleep_forever()
+        finally:
+            ended.append("one")
+
+    log = Log()
+    task = asyncio.ensure_future(chain((), [wait, wait], log).validate(review()))
+    await anyio.wait_all_tasks_blocked()
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert (ended, log.told) == (["one", "one"], [])
 
 
 def test_a_chain_says_what_there_is_to_do() -> None:

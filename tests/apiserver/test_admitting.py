@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import anyio
 import pytest
@@ -11,11 +11,13 @@ from msgspec.structs import replace as changed
 
 from admission.review import Review
 from apiserver.calls import Kept
+from registry.builtin.configmap import ConfigMap
+from registry.builtin.event import CoreEvent
 from registry.errors import Cause, Forbidden, InternalError, Invalid
 from registry.kinds import RegistryError, Scale
 from registry.plugin import Plugin, build
-from registry.resource import Resource, Spec, Status, replace
-from tests.apiserver.world import OWNER, SOMEBODY, TRINKETS, Trinket, opened, trinkets
+from registry.resource import ListSet, Resource, Spec, Status, Time, replace
+from tests.apiserver.world import CONFIGMAPS, OWNER, SOMEBODY, TRINKETS, Trinket, opened, trinkets
 
 pytestmark = pytest.mark.anyio
 
@@ -27,6 +29,8 @@ class CraneSpec(Spec):
     replicas: int = 1
     load: int = 0
     note: str | None = None
+    tags: Annotated[list[str] | None, ListSet] = None
+    since: Time | None = None
 
 
 class CraneStatus(Status):
@@ -163,6 +167,9 @@ async def test_causes_of_the_schema_of_handlers_and_of_admitters_are_one_answer(
             "spec.note",
             "spec",
         ]
+        with pytest.raises(Invalid) as caught:  # the types are right, so handlers of the plugin are asked
+            await world.make(CRANES, "a", spec={"tags": ["a", "a"], "since": "yesterday"})
+        assert [cause.field for cause in caught.value.causes] == ["spec.tags[1]", "spec.since", "spec.load", "spec.note"]
         with pytest.raises(Invalid) as caught:  # what its type does not take no handler can be given
             await world.make(CRANES, "a", spec={"load": "three"})
         assert [cause.field for cause in caught.value.causes] == ["spec.load"]
@@ -342,3 +349,60 @@ def test_an_option_that_there_is_not_is_named() -> None:
         cranes().mutates(Crane, timeout=3)(_plain)
     with pytest.raises(ValueError, match="a handler is declared for a kind"):
         cranes().mutates("Crane")(_plain)  # type: ignore[arg-type]
+
+
+async def test_whom_an_object_concerns_is_asked_of_the_object_as_it_has_become() -> None:
+    plugin = cranes()
+
+    @plugin.mutates(Crane)
+    def label(review: Review[Crane]) -> Crane:
+        return replace(review.new, metadata=replace(review.new.metadata, labels={"checked": "yes"}))
+
+    class OfLabelled(Other):
+        def concerns(self, review: Review[Document]) -> bool:
+            return super().concerns(review) and review.new["metadata"].get("labels") == {"checked": "yes"}
+
+    other = OfLabelled(validate=lambda review: [Cause("Labelled", "no", "metadata.labels")])
+    async with opened(plugin, admitters=[other]) as world:
+        with pytest.raises(Invalid, match=r"metadata\.labels: no"):
+            await world.make(CRANES, "a", spec={})
+    assert len(other.asked) == 2
+
+
+async def test_an_event_that_comes_in_the_new_version_is_shown_in_that_of_the_handler_and_goes_back() -> None:
+    plugin = Plugin("events")
+
+    @plugin.mutates(CoreEvent)
+    def shorten(review: Review[CoreEvent]) -> CoreEvent:
+        assert (review.new.api_version, review.new.message) == ("v1", "It was so, once upon a time.")
+        return replace(review.new, message="It was so.")
+
+    path = "/apis/events.k8s.io/v1/namespaces/shop/events"
+    said = {
+        "eventTime": "2023-11-14T22:13:20.000000Z",
+        "reason": "Told",
+        "action": "Tell",
+        "type": "Normal",
+        "reportingController": "c.example",
+        "reportingInstance": "c-1",
+        "regarding": {"kind": "Namespace", "name": "shop", "namespace": "shop"},
+        "note": "It was so, once upon a time.",
+    }
+    async with opened(plugin) as world:
+        made = await world.make(path, "e", **said)
+        assert (made["apiVersion"], made["note"]) == ("events.k8s.io/v1", "It was so.")
+        assert {key: made[key] for key in said} == said | {"note": "It was so."}
+        assert (await world.get("/api/v1/namespaces/shop/events/e"))["message"] == "It was so."
+
+
+async def test_a_plugin_may_have_rules_for_built_in_kinds() -> None:
+    plugin = Plugin("rules")
+
+    @plugin.validates(ConfigMap, operations=["create", "delete"])
+    def plain(review: Review[ConfigMap]) -> list[Cause]:
+        return [Cause("Kept", "stays", "data.keep")] if review.operation == "DELETE" and "keep" in (review.new.data or {}) else []
+
+    async with opened(plugin) as world:
+        await world.make(CONFIGMAPS, "a", data={"keep": "1"})
+        with pytest.raises(Invalid, match="stays"):
+            await world.do("delete", f"{CONFIGMAPS}/a")
