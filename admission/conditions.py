@@ -44,7 +44,7 @@ class Conditions:
             programs = tuple((each["name"], cel.compile(each["expression"], variables, ("bool",))) for each in conditions or ())
         except CompileError as error:
             return cls(broken=f"compilation failed: {error}")
-        return cls(programs, names=frozenset().union(*(program.names for _, program in programs)))
+        return cls(programs, names=roots(program for _, program in programs))
 
     def __bool__(self) -> bool:
         return bool(self.programs or self.broken)
@@ -69,24 +69,35 @@ class Conditions:
         return True
 
 
+def roots(programs: Iterable[Program]) -> frozenset[str]:
+    """The variables that expressions use: of names with dots, what is before the first."""
+    return frozenset(name.partition(".")[0] for program in programs for name in program.names)
+
+
 CONDITIONS = 20_000
 """What the conditions of one webhook may cost together when nobody says otherwise: about 10 ms, in which nobody else is served."""
 
 
-def variables(review: Review[Document], address: Address, access: Access) -> dict[str, Any]:
-    """What expressions see of a write, in the version of `address`: object, oldObject, request, authorizer."""
+ALL = frozenset({"request", "authorizer"})
+
+
+def variables(review: Review[Document], address: Address, access: Access, names: frozenset[str] = ALL) -> dict[str, Any]:
+    """What expressions see of a write, in the version of `address`: object, oldObject, and those of request and authorizer that are
+    in `names`."""
     kind, version = _asked(review)
     target = seen_version(kind, version, address)
     change = between(version, target)
     new = None if review.operation == "DELETE" else review.new
-    question = Question(access)
-    return {
+    found: dict[str, Any] = {
         "object": new if change is None or new is None else change.there(new),
         "oldObject": review.old if change is None or review.old is None else change.there(review.old),
-        "request": request_of(review, target),
-        "authorizer": question,
-        "authorizer.requestResource": _on_request(question, review, version, kind),
     }
+    if "request" in names:
+        found["request"] = request_of(review, target)
+    if "authorizer" in names:
+        found["authorizer"] = question = Question(access)
+        found["authorizer.requestResource"] = _on_request(question, review, version, kind)
+    return found
 
 
 def seen_version(kind: Kind, asked: Version, address: Address) -> Version:

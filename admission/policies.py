@@ -12,7 +12,7 @@ from typing import Any, Self
 
 import msgspec
 
-from admission.conditions import ConditionError, Conditions
+from admission.conditions import ConditionError, Conditions, roots
 from admission.matching_rules import Constraints
 from registry import cel
 from registry.cel import CompileError, CostExceeded, EvaluationError, Fields, Meter, Program, Shape
@@ -74,7 +74,7 @@ class Policy:
         conditions = Conditions.of(spec.get("matchConditions"), of_policy(params=param_kind is not None))
         programs = [program for _, program in (*variables, *notes)]
         programs += [each for rule in rules for each in (rule.program, rule.saying) if each is not None]
-        names = conditions.names.union(*(program.names for program in programs))
+        names = conditions.names | roots(programs)
         return cls(name, constraints, fails, param_kind, conditions, variables, rules, notes, names)
 
 

@@ -19,6 +19,7 @@ from admission.conditions import access_of, variables
 from admission.matching_rules import Address, exempt, subject_of
 from admission.policies import OVER_BUDGET, Binding, Failure, ParamRef, Policy, Verdict, broken, judge
 from admission.review import Authorizer, Review
+from apiserver.calls import LONGEST_NOTE
 from apiserver.following import follow
 from apiserver.stored import document_of, in_version
 from registry.builtin.policies import POLICY, POLICY_BINDING
@@ -146,7 +147,7 @@ class Policies:
             if "Deny" in actions or bound.binding.broken:
                 denied.append((bound, failure))
         if audited:
-            review.note(FAILURE_NOTE, msgspec.json.encode(audited).decode())
+            review.note(FAILURE_NOTE, _as_note(audited))
         for key, values in _notes(cases).items():
             review.note(key, ", ".join(values))
         if denied:
@@ -188,7 +189,7 @@ class Policies:
         except ValueError as error:
             return [broken(policy, f"failed to configure binding: {error}")]
         access = access_of(self._authorizer, review.identity)
-        given = variables(review, address, access)
+        given = variables(review, address, access, policy.names)
         given["namespaceObject"] = self._namespace(review.namespace) if "namespaceObject" in policy.names else None
         try:
             return judge(policy, given, params, quick)
@@ -198,7 +199,7 @@ class Policies:
         def from_there(verb: str, about: Mapping[str, str]) -> tuple[bool, str]:
             return from_thread.run_sync(access, verb, about)  # the index of the authorizer changes in the loop
 
-        given.update(variables(review, address, from_there))
+        given.update(variables(review, address, from_there, policy.names))
         try:
             return await to_thread.run_sync(judge, policy, given, params, _Yielding(STEPS), limiter=self._alone)
         except CostExceeded:
@@ -253,12 +254,19 @@ def _named(bound: _Bound) -> str:
 
 def _audited(bound: _Bound, failure: Failure) -> Document:
     return {
-        "message": failure.message,
+        "message": failure.message[:1_000],
         "policy": bound.policy.name,
         "binding": bound.binding.name,
         "expressionIndex": failure.at,
         "validationActions": list(bound.binding.actions),
     }
+
+
+def _as_note(audited: list[Document]) -> str:
+    """As many failures as there is room for."""
+    while len(text := msgspec.json.encode(audited).decode()) > LONGEST_NOTE and len(audited) > 1:
+        audited = audited[: len(audited) // 2]
+    return text
 
 
 def _notes(cases: Iterable[_Case]) -> dict[str, list[str]]:

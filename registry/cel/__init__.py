@@ -113,7 +113,7 @@ def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Progr
         raise CompileError("an expression may not have characters that are no text")
     shapes = {name: fields for name, fields in variables if not isinstance(fields, str)}
     try:
-        expression = _environment(tuple(_flat(variables))).compile(text)
+        expression = _environment(_flat(variables, _tested(text))).compile(text)
         checked = tree.parse(expression.serialize())
         made = _type_name(expression.return_type())
     except RuntimeError as error:
@@ -148,15 +148,31 @@ def _encodable(text: str) -> bool:
     return True
 
 
-def _flat(variables: _Declared) -> Iterator[tuple[str, str]]:
+def _tested(text: str) -> frozenset[str]:
+    """What an expression asks `has` about, as names with dots. Of a variable with dots in its name, the checker would make of
+    `has(request.name)` the value of `request.name`."""
+    if "has" not in text:
+        return frozenset()
+    parsed = tree.parse_unchecked(_environment(()).compile(text, disable_check=True).serialize())
+    return frozenset(_path(each) for each in tree.walk(parsed) if isinstance(each, tree.Select) and each.test)
+
+
+def _path(node: tree.Node) -> str:
+    if isinstance(node, tree.Select):
+        return f"{_path(node.operand)}.{node.field}"
+    return node.name if isinstance(node, tree.Ident) else ""
+
+
+def _flat(variables: _Declared, tested: frozenset[str]) -> tuple[tuple[str, str], ...]:
     """Variables as the checker knows them: fields of a shape are variables whose names have a dot, so that each has a type."""
+    found = []
     for name, kind in variables:
         if isinstance(kind, str):
-            yield name, kind
+            found.append((name, kind))
             continue
-        yield name, ANY
-        for inner, of in kind:
-            yield f"{name}.{inner}", of
+        found.append((name, ANY))
+        found += [(f"{name}.{inner}", of) for inner, of in kind if f"{name}.{inner}" not in tested]
+    return tuple(found)
 
 
 def _message(text: str) -> str:
@@ -184,7 +200,7 @@ def _located(text: str, offsets: Mapping[int, int], at: int, what: str) -> str:
 
 
 def _unknown_fields(node: tree.Node, shapes: Mapping[str, tuple[tuple[str, str], ...]]) -> Iterator[tuple[int, str]]:
-    for each in walk(node):
+    for each in tree.walk(node):
         if isinstance(each, tree.Select) and isinstance(each.operand, tree.Ident):
             known = shapes.get(each.operand.name)
             if known is not None and each.field not in {name.partition(".")[0] for name, _ in known}:
@@ -192,23 +208,4 @@ def _unknown_fields(node: tree.Node, shapes: Mapping[str, tuple[tuple[str, str],
 
 
 def _names(node: tree.Node) -> Iterator[str]:
-    return (each.name for each in walk(node) if isinstance(each, tree.Ident))
-
-
-def walk(node: tree.Node) -> Iterator[tree.Node]:
-    """A node and all below it."""
-    waiting = [node]
-    while waiting:
-        each = waiting.pop()
-        yield each
-        match each:
-            case tree.Select():
-                waiting.append(each.operand)
-            case tree.Call():
-                waiting += [*each.arguments, *([each.target] if each.target is not None else ())]
-            case tree.ListOf():
-                waiting += each.elements
-            case tree.MapOf():
-                waiting += [part for key, value, _ in each.entries for part in (key, value)]
-            case tree.Loop():
-                waiting += [each.over, each.initial, each.condition, each.step, each.result]
+    return (each.name for each in tree.walk(node) if isinstance(each, tree.Ident))

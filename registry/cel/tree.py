@@ -98,7 +98,7 @@ class Checked:
 
 
 def parse(serialized: bytes) -> Checked:
-    """Reads `Expression.serialize()`."""
+    """Reads `Expression.serialize()` of an expression that was checked."""
     checked = _fields(_one(_fields(serialized), 2))
     references: dict[int, str] = {}
     for entry in checked.get(2, ()):
@@ -111,6 +111,30 @@ def parse(serialized: bytes) -> Checked:
         pair = _fields(entry)
         offsets[_number(pair, 1)] = _number(pair, 2)
     return Checked(_node(_one(checked, 4), references), offsets)
+
+
+def parse_unchecked(serialized: bytes) -> Node:
+    """Reads `Expression.serialize()` of one that was not (`cel.expr.ParsedExpr`)."""
+    return _node(_one(_fields(_one(_fields(serialized), 2)), 2), {})
+
+
+def walk(node: Node) -> Iterator[Node]:
+    """A node and all below it."""
+    waiting = [node]
+    while waiting:
+        each = waiting.pop()
+        yield each
+        match each:
+            case Select():
+                waiting.append(each.operand)
+            case Call():
+                waiting += [*each.arguments, *([each.target] if each.target is not None else ())]
+            case ListOf():
+                waiting += each.elements
+            case MapOf():
+                waiting += [part for key, value, _ in each.entries for part in (key, value)]
+            case Loop():
+                waiting += [each.over, each.initial, each.condition, each.step, each.result]
 
 
 def _node(raw: bytes, references: dict[int, str]) -> Node:
