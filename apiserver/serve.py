@@ -202,7 +202,7 @@ class Server:
             chance=chance,
             body_bytes=self._settings.limits.body_bytes,
             auditor=self._auditor,
-            webhooks=self.webhooks,
+            webhooks=self.webhooks.admitter,
         )
 
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:

@@ -18,7 +18,7 @@ from actors.runner import Environment
 from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
 from admission.identity import Identity, authenticated
-from admission.review import Admitter
+from admission.review import Admitter, Authorizer
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
 from apiserver.audit import AuditedManager, Auditor
@@ -27,7 +27,6 @@ from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
 from apiserver.policing import Policies
 from apiserver.target import Target
-from apiserver.webhooks import Webhooks
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
@@ -50,15 +49,15 @@ def make_manager(
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
     auditor: Auditor | None = None,
-    webhooks: Webhooks | None = None,
+    webhooks: Callable[[Authorizer], Admitter] | None = None,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` and `webhooks` are asked about every
-    write; `auditor` follows every call."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters`, and those whom `webhooks` gives for an
+    authorizer, are asked about every write; `auditor` follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     authorizes = authorizer(registry)
     asked = [*admitters, Policies(registry, store, authorizes)]
     if webhooks is not None:
-        asked.append(webhooks.admitter(authorizes))
+        asked.append(webhooks(authorizes))
     admission = Admission(chains(registry, log), asked)
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     return make(registry, store, authorizes, admission, now=now, chance=chance, largest=largest)
