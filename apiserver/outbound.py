@@ -15,11 +15,12 @@ from typing import Any, NamedTuple
 
 import anyio
 import httpcore
+from anyio import to_thread
 
 Ip = IPv4Address | IPv6Address
 Network = IPv4Network | IPv6Network
-Resolve = Callable[[str, int], Awaitable[Sequence[str]]]
-"""The addresses of a host, the preferred first. Raises OSError."""
+Resolve = Callable[[str, int, anyio.CapacityLimiter], Awaitable[Sequence[str]]]
+"""The addresses of a host, the preferred first. Raises OSError. The limiter is for threads that wait for a name server."""
 
 NAT64 = IPv6Network("64:ff9b::/96")
 COMPATIBLE = IPv6Network("::/96")
@@ -30,6 +31,8 @@ NOT_PUBLIC: tuple[Network, ...] = tuple(
 """What one version of `ipaddress` or another takes for public: metadata of clouds, and what IANA keeps for special use."""
 
 
+LOOKUPS = 2
+"""Threads in which one webhook's host may be looked up at the same time: name servers that do not answer hold up nobody else."""
 ELSEWHERE_SECONDS = 2.0
 """How long an address may take to be connected to while there are others."""
 
@@ -73,10 +76,13 @@ def _meant(ip: Ip) -> Ip:
     return ip.ipv4_mapped or ip.sixtofour or (ip.teredo[1] if ip.teredo else None) or ip
 
 
-async def looked_up(host: str, port: int) -> Sequence[str]:
-    """The addresses that the system knows of a host."""
-    found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    return [str(each[4][0]) for each in found]
+async def looked_up(host: str, port: int, limiter: anyio.CapacityLimiter) -> Sequence[str]:
+    """The addresses that the system knows of a host. A thread that waits for it cannot be stopped, and is left alone."""
+
+    def look_up() -> Sequence[str]:
+        return [str(each[4][0]) for each in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+
+    return await to_thread.run_sync(look_up, abandon_on_cancel=True, limiter=limiter)
 
 
 class Outbound(httpcore.AsyncNetworkBackend):
@@ -88,6 +94,7 @@ class Outbound(httpcore.AsyncNetworkBackend):
         self._resolve = resolve
         self._place = place
         self._tcp = httpcore.AnyIOBackend()
+        self._lookups = anyio.CapacityLimiter(LOOKUPS)
 
     async def connect_tcp(
         self,
@@ -123,7 +130,7 @@ class Outbound(httpcore.AsyncNetworkBackend):
 
     async def _found(self, host: str, port: int) -> Sequence[str]:
         try:
-            return await self._resolve(host, port)
+            return await self._resolve(host, port, self._lookups)
         except OSError as error:
             raise httpcore.ConnectError(f"{host} cannot be looked up: {error}") from error
         except UnicodeError as error:

@@ -83,6 +83,10 @@ class Webhooks:
         known = Known(self._labels, authorizer, Scales())
         return WebhookAdmission(self._index, self._calls, known, self._log, total=self._total, silent=frozenset({KEEPER}))
 
+    def webhooks(self) -> Sequence[Webhook]:
+        """All that are configured, in the order in which they are asked."""
+        return tuple(self._index.webhooks())
+
     def views(self) -> list[View]:
         """How the webhooks stand that were called."""
         return self._calls.views()

@@ -184,7 +184,8 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to() ->
     answers = [["127.0.0.1"], ["127.0.0.2"], ["127.0.0.2", "127.0.0.1"]]
     looked: list[str] = []
 
-    async def rebinding(host: str, port: int) -> Sequence[str]:
+    async def rebinding(host: str, port: int, limiter: object) -> Sequence[str]:
+        del port, limiter
         looked.append(host)
         return answers[len(looked) - 1]
 
@@ -203,14 +204,22 @@ async def test_the_address_that_was_checked_is_the_one_that_is_connected_to() ->
 
 
 async def test_an_address_that_does_not_answer_gives_way_to_the_next() -> None:
-    async def two(host: str, port: int) -> Sequence[str]:
-        del host, port
+    async def two(*_: object) -> Sequence[str]:
         return ["127.0.0.3", "127.0.0.1"]
 
     async with asking(Settings(allow=("127.0.0.0/8",)), resolve=two) as asked, hook(lambda _: YES) as here:
         await asked.validating("a", here.entry())
         await make(asked)
         assert len(here.asked) == 1
+
+
+async def test_a_host_that_is_not_there_is_told_so() -> None:
+    async def nowhere(*_: object) -> Sequence[str]:
+        raise OSError("Name or service not known")
+
+    async with asking(LOCAL, resolve=nowhere) as asked, hook(lambda _: YES) as here:
+        await asked.validating("a", here.entry(clientConfig={"url": "https://nowhere.example/"}))
+        assert "Name or service not known" in await failure(asked)
 
 
 async def test_a_proxy_of_the_environment_is_not_used(monkeypatch: pytest.MonkeyPatch) -> None:

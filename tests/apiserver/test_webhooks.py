@@ -9,9 +9,12 @@ from typing import Any
 import pytest
 
 from admission.identity import ADMIN
+from apiserver.calls import Kept
+from apiserver.webhook_calls import Means
+from apiserver.webhooks import Webhooks
 from apiserver.wiring import bootstrap
 from registry.errors import ApiError
-from tests.apiserver.hooks import EVERYTHING, MUTATING, VALIDATING, Asking, asking, hook, patch
+from tests.apiserver.hooks import EVERYTHING, LOCAL, MUTATING, VALIDATING, Asking, asking, hook, patch
 from tests.apiserver.world import CONFIGMAPS, NAMESPACES, SOMEBODY, WIDGETS
 
 pytestmark = pytest.mark.anyio
@@ -255,6 +258,24 @@ async def test_configurations_and_the_server_itself_are_free_of_webhooks() -> No
         await asked.world.make(CONFIGMAPS, "a")
 
 
+async def test_who_starts_knows_what_was_configured_before_in_the_order_of_names() -> None:
+    async with asking() as asked, hook(lambda _: YES) as some:
+        await asked.mutating("b", some.entry("x"), some.entry("a"))
+        await asked.mutating("a", some.entry("y"))
+        started = Webhooks(asked.world.store, LOCAL, asked.told, Means(lambda: 0.0, lambda: 0.0))
+        known = [(each.id.configuration, each.id.name.partition(".")[0]) for each in started.webhooks()]
+        assert known == [("a", "y"), ("b", "x"), ("b", "a")]
+
+
+async def test_kubectls_patch_merges_webhooks_by_their_names() -> None:
+    async with asking() as asked, hook(lambda _: YES) as some:
+        await asked.validating("a", some.entry("x"), some.entry("y"))
+        change = {"webhooks": [{"name": "y.hooks.example", "failurePolicy": "Ignore"}]}
+        await asked.world.do("patch", f"{VALIDATING}/a", change, content_type="application/strategic-merge-patch+json")
+        stored = (await asked.world.get(f"{VALIDATING}/a"))["webhooks"]
+        assert {each["name"]: each["failurePolicy"] for each in stored} == {"x.hooks.example": "Fail", "y.hooks.example": "Ignore"}
+
+
 async def test_a_patch_that_makes_no_such_object_is_refused_and_one_that_breaks_the_schema_told_with_its_fields() -> None:
     replies = [
         patch({"op": "replace", "path": "/spec/nothing/below", "value": 1}),
@@ -296,8 +317,6 @@ async def test_a_patch_cannot_make_another_object_of_it() -> None:
 
 
 async def test_what_webhooks_say_besides_is_kept_for_the_audit_log() -> None:
-    from apiserver.calls import Kept
-
     replies = [{**patch({"op": "add", "path": "/spec/notes", "value": "x"}), "auditAnnotations": {"why": "because"}}, b""]
     async with asking() as asked, hook(lambda _: replies[0] if len(replies) > 1 else b"") as told:
         away = told.entry("away", clientConfig=NOWHERE, failurePolicy="Ignore")
