@@ -87,6 +87,10 @@ class Auditor:
         size = ENTRY + sum(len(body.data) for body in (request, response) if body is not None)
         self._writer.put(partial(_line, self.secrets, event, target, request, response), size)
 
+    def lost(self, error: Exception) -> None:
+        """An event could not be made."""
+        self._writer.put(partial(_raise, error), ENTRY)
+
 
 class Followed(Trail):
     """One request, as far as the policy asks for it."""
@@ -163,6 +167,12 @@ class Followed(Trail):
     def _tell(self, stage: str) -> None:
         if self._level is Level.NONE or stage in self._omit:
             return
+        try:
+            self._write(stage)
+        except Exception as error:  # what cannot be told must not cost the request: it is counted, and the log has it
+            self._auditor.lost(error)
+
+    def _write(self, stage: str) -> None:
         exchange, over = self._exchange, stage in ("ResponseComplete", "Panic")
         event = self._event(stage)
         request = response = None
@@ -327,6 +337,10 @@ def _path_of(target: Target) -> str:
 
 def _micro_time(seconds: float) -> str:
     return datetime.fromtimestamp(seconds, UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+
+
+def _raise(error: Exception) -> bytes:
+    raise error
 
 
 def _line(secrets: Secrets, event: Document, target: Target | None, request: Body | None, response: Body | None) -> bytes:

@@ -84,10 +84,15 @@ class Told:
 
     events: list[Document] = field(default_factory=list)
     lines: list[str] = field(default_factory=list)
+    broken: list[Exception] = field(default_factory=list)
 
     def put(self, render: Callable[[], bytes], size: int) -> None:
         assert size > 0
-        line = render().decode()
+        try:
+            line = render().decode()
+        except ZeroDivisionError as error:
+            self.broken.append(error)
+            return
         assert line.count("\n") == 1
         self.lines.append(line)
         self.events.append(json.loads(line))
@@ -439,6 +444,13 @@ async def test_a_body_that_is_too_long_is_left_out(monkeypatch: pytest.MonkeyPat
     async with audited(ALL) as api:
         await api.ask("POST", TRINKETS, trinket(note="x" * 200))
         assert "no more than 100 are told" in api.told.last["annotations"]["audit.skep.dev/left-out-response"]
+
+
+async def test_an_event_that_cannot_be_made_costs_no_request(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with audited() as api:
+        monkeypatch.setattr("apiserver.audit._user", lambda _: 1 / 0)
+        assert (await api.ask("POST", TRINKETS, trinket())).status == 201
+        assert [type(error) for error in api.told.broken] == [ZeroDivisionError]
 
 
 async def test_half_a_surrogate_pair_in_an_address_is_a_line_all_the_same() -> None:
