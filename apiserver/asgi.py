@@ -318,8 +318,8 @@ class App:
     async def _run_stream(
         self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Attributes
     ) -> None:
-        """Runs a stream beside a task that notices when the client goes away, or takes nothing. It ends with its credential, and with
-        the right to what is `wanted`."""
+        """Runs a stream beside a task that notices when the client goes away, or takes nothing. It ends with its credential and
+        with the right to what is `wanted`."""
         self._streams[stream] = credentials
         self._revoker.admit(stream, wanted)
         if self._ending:  # it began while the others were told to end

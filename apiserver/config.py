@@ -23,7 +23,7 @@ import msgspec
 from msgspec import Meta
 
 from apiserver.flow import wrong_rates
-from apiserver.sections import Actors, Audit, Authentication, Events, Flow, History, Insight, Limits, Log, Tls, Watch
+from apiserver.sections import Actors, Audit, Authentication, Events, Flow, History, Insight, Limits, Log, Tls, Watch, Webhooks
 
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
@@ -93,6 +93,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     insight: Insight = Insight()
     events: Events = Events()
     actors: Actors = Actors()
+    webhooks: Webhooks = Webhooks()
     audit: Audit = Audit()
     flow: Flow = Flow()
 
@@ -155,8 +156,9 @@ def load(*, flags: Mapping[str, Any], environ: Mapping[str, str], config: Path |
             given[name] = _value(known[name], value, base)
         except ValueError as error:
             problems.append(f"{origin}: {error}; allowed: {known[name].allowed}")
-    if ("tls.cert" in given) != ("tls.key" in given):
-        problems.append("tls.cert and tls.key go together: only one of them is set")
+    for cert, key in (("tls.cert", "tls.key"), ("webhooks.client_cert", "webhooks.client_key")):
+        if (cert in given) != (key in given):
+            problems.append(f"{cert} and {key} go together: only one of them is set")
     problems += wrong_rates(given.get("flow.rates", ()))
     if problems:
         raise ConfigError(problems)

@@ -20,6 +20,8 @@ from admission.authentication import Failures
 from apiserver.audit_file import Counts
 from apiserver.supervision import WELL, Supervisor
 from apiserver.watchdog import Blockages
+from apiserver.webhook_calls import View
+from apiserver.webhook_metrics import webhook_families
 
 RESULTS: dict[Result, str] = {
     "success": "success",
@@ -187,6 +189,7 @@ class Metrics:
         blockages: Callable[[], Blockages],
         watches: Callable[[], int],
         failures: Failures,
+        webhooks: Callable[[], Iterable[View]] = tuple,
         audit: Audited | None = None,
     ) -> None:
         """`now` is the clock of the actors; the other functions tell what is so when they are called."""
@@ -196,6 +199,7 @@ class Metrics:
         self._blockages = blockages
         self._watches = watches
         self._failures = failures
+        self._webhooks = webhooks
         self._audit = audit
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
@@ -216,6 +220,7 @@ class Metrics:
         yield CounterMetricFamily("skep_failed_logins", "Requests whose credential was refused", value=self._failures.total)
         slowed = self._failures.slowed
         yield CounterMetricFamily("skep_slowed_logins", "Failed logins that were told to come back later", value=slowed)
+        yield from webhook_families(self._webhooks())
         if self._audit is not None:
             yield from audit_families(self._audit.counts)
         yield from self._process.collect()

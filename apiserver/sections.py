@@ -184,3 +184,38 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
     refusal_seconds: Annotated[
         float, Meta(ge=0, le=1, description="A 429 is sent after this, so that who repeats at once keeps the server less busy.")
     ] = 0.25
+
+
+class Webhooks(msgspec.Struct, frozen=True, kw_only=True):
+    """Admission webhooks: where the server may connect to, and how much of it they may take."""
+
+    allow: Annotated[
+        tuple[str, ...],
+        Meta(description="Networks that are not public and that webhooks may be in all the same, as `127.0.0.0/8`."),
+    ] = ()
+    services: Annotated[
+        tuple[str, ...],
+        Meta(description="Where services are that webhooks name: `NAME.NAMESPACE=HOST` or `NAME.NAMESPACE=HOST:PORT`."),
+    ] = ()
+    signing_secret: Annotated[
+        Path | None, Meta(description="File with the secret that requests to webhooks are signed with, 16 bytes or more.")
+    ] = None
+    signing_secret_previous: Annotated[
+        Path | None, Meta(description="File with the secret before it: requests are signed with both while receivers change.")
+    ] = None
+    client_cert: Annotated[
+        Path | None, Meta(description="Certificate that the server shows to webhooks, PEM. Goes with `webhooks.client_key`.")
+    ] = None
+    client_key: Annotated[Path | None, Meta(description="Private key of `webhooks.client_cert`, PEM, without a pass phrase.")] = (
+        None
+    )
+    concurrency: Annotated[int, Meta(ge=1, le=1000, description="Calls of one webhook at the same time.")] = 16
+    queue: Annotated[int, Meta(ge=0, le=100_000, description="Calls of one webhook that may wait; more fail at once.")] = 128
+    breaker_failures: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="A webhook that fails this often in a row is left alone for a while.")
+    ] = 5
+    breaker_seconds: Annotated[float, Meta(gt=0, le=3600, description="For how long, until a single call is tried.")] = 10.0
+    total_seconds: Annotated[
+        float, Meta(gt=0, le=600, description="All mutating webhooks of one write together, and all validating ones likewise.")
+    ] = 30.0
+    answer_bytes: Annotated[int, Meta(ge=1024, le=1024 * MIB, description="Longest answer of a webhook.")] = 8 * MIB

@@ -56,12 +56,15 @@ from apiserver.flow import Flow
 from apiserver.health import Check, Health, ping
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
+from apiserver.manager import Manager
 from apiserver.pages import Pages
 from apiserver.reporting import ActorObjects, Entry
 from apiserver.sections import History
 from apiserver.sockets import bind, open_many
 from apiserver.supervision import Supervisor
 from apiserver.watchdog import Watchdog
+from apiserver.webhook_calls import Means
+from apiserver.webhooks import Webhooks
 from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
@@ -150,7 +153,10 @@ async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], 
         gc.collect()
         gc.freeze()  # what is loaded stays: it need not be looked at again and again
         gc.set_threshold(100_000, 20, 50)
-        await server.run()
+        try:
+            await server.run()
+        finally:
+            await server.webhooks.aclose()
     logs.logger.info("stopped")
     return 0
 
@@ -168,9 +174,9 @@ class Server:
         self._ready = False
         self._metrics: Metrics | None = None
         chance = PooledRandom()
-        bound = settings.limits.body_bytes
-        self._auditor = auditor = logs.auditor
-        self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound, auditor=auditor)
+        self._auditor = logs.auditor
+        self.webhooks = Webhooks(store, settings.webhooks, logs.logger, Means(time.monotonic, time.time))
+        self.manager = self._manager(registry, chance)
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
         self._actor_objects = ActorObjects(
@@ -191,6 +197,18 @@ class Server:
         self._logins = authenticating.Logins(settings.authentication, place.token, SystemClock(), logs.logger.bind())
         self._logins.follow(store)
         self.app = self._app(registry, logs.access, chance)
+
+    def _manager(self, registry: Registry, chance: random.Random) -> Manager:
+        return make_manager(
+            registry,
+            self._store,
+            self._log,
+            now=time.time,
+            chance=chance,
+            body_bytes=self._settings.limits.body_bytes,
+            auditor=self._auditor,
+            webhooks=self.webhooks.admitter,
+        )
 
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
@@ -222,6 +240,7 @@ class Server:
                 blockages=lambda: self._watchdog.blockages,
                 watches=lambda: self.app.watchers,
                 failures=self._logins.failures,
+                webhooks=self.webhooks.views,
                 audit=self._auditor,
             )
         return self._metrics.scrape(accept)

@@ -19,7 +19,7 @@ from admission.chain import Chain
 from admission.granting import GrantGuard
 from admission.identity import Identity, authenticated
 from admission.key_rules import KeyRules
-from admission.review import Admitter
+from admission.review import Admitter, Authorizer
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
 from apiserver.audit import AuditedManager, Auditor
@@ -55,13 +55,17 @@ def make_manager(
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
     auditor: Auditor | None = None,
+    webhooks: Callable[[Authorizer], Admitter] | None = None,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write; `auditor`
-    follows every call."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters`, and those whom `webhooks` gives for an
+    authorizer, are asked about every write; `auditor` follows every call."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     allows = authorization(registry, store)
-    guards = (KeyRules(allows), GrantGuard(allows.rbac, allows.decide))
-    admission = Admission(chains(registry, log), (*admitters, Policies(registry, store, allows), *guards))
+    asked = [*admitters, Policies(registry, store, allows)]
+    if webhooks is not None:
+        asked.append(webhooks(allows))
+    asked += [KeyRules(allows), GrantGuard(allows.rbac, allows.decide)]
+    admission = Admission(chains(registry, log), asked)
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     return make(registry, store, allows, admission, now=now, chance=chance, largest=largest)
 

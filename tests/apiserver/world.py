@@ -199,7 +199,8 @@ async def opened(
     async with open_store("sqlite://", options) as store:
         who = authorization(registry, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
-        handlers = Admission(chains(registry, log), (KeyRules(who), *admitters, Policies(registry, store, who), *guards))  # type: ignore[arg-type]
+        asked = (KeyRules(who), *admitters, Policies(registry, store, who), *guards)
+        handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
         manager = make(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
