@@ -3,15 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from types import MappingProxyType
 
-from admission.identity import AUTHENTICATED
+from admission.identity import AUTHENTICATED, Identity
 from admission.review import Attributes, Decision
 from registry.kinds import EXTERNAL
 
 WRITES = frozenset({"update", "patch"})
 MAKES = frozenset({"create", "delete", "deletecollection"})
 ALLOWED = Decision(True)
+
+
+@dataclass(frozen=True, slots=True)
+class Everything:
+    """The rule that allows all."""
+
+    verbs: tuple[str, ...] = ("*",)
+    api_groups: tuple[str, ...] = ()
+    resources: tuple[str, ...] = ()
+    resource_names: tuple[str, ...] = ()
+    non_resource_urls: tuple[str, ...] = ()
+
+
+ALL_RESOURCES = Everything(api_groups=("*",), resources=("*",))
+ALL_PATHS = Everything(non_resource_urls=("*",))
 
 
 class OwnerAuthorizer:
@@ -30,6 +46,11 @@ class OwnerAuthorizer:
         """Whether it may be done."""
         why = self._refusal(attributes)
         return ALLOWED if why is None else Decision(False, why)
+
+    def rules_for(self, identity: Identity, namespace: str) -> tuple[tuple[Everything, ...], tuple[Everything, ...]]:
+        """All that somebody may do in a namespace: about resources, and about paths."""
+        del namespace
+        return ((ALL_RESOURCES,), (ALL_PATHS,)) if AUTHENTICATED in identity.groups else ((), ())
 
     def _refusal(self, attributes: Attributes) -> str | None:
         if AUTHENTICATED not in attributes.identity.groups:

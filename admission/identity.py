@@ -6,7 +6,7 @@ kept.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -64,4 +64,15 @@ class Authenticator(Protocol):
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         """None: no credential of the kind that this one knows. Raises Unauthorized: of that kind, and bad."""
+        ...
+
+
+class TokenReviewer(Protocol):
+    """Says whose a bearer token is, to those who were handed it and may ask (TokenReview)."""
+
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[Identity, tuple[str, ...]]:
+        """Whom the token stands for, and for which of the audiences it was made (none asked for: those of this server).
+
+        Raises Unauthorized, whose `why` says what is wrong.
+        """
         ...

@@ -236,6 +236,7 @@ class App:
         if call.target.version.warning:
             call.warn(call.target.version.warning)
         self._manager.authorize(call)
+        self._manager.check_verb(call)
         options = list_options(call.query, watch=True)
         matcher = self._manager.matcher(call, options)
         try:

@@ -16,13 +16,15 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import anyio
 import msgspec
 from msgspec.structs import replace
 
 from admission.review import Attributes, Authorizer
+from admission.reviews import Responder
 from apiserver import agreement, applying, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
@@ -57,6 +59,7 @@ class Manager:
     """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
 
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
+    `responders` answer what is created of kinds that are not stored, by resource.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Manager:
         now: Callable[[], float],
         chance: random.Random,
         largest: int = 6 * 2**20,
+        responders: Mapping[str, Responder] = MappingProxyType({}),
     ) -> None:
         self.registry = registry
         self.store = store
@@ -77,6 +81,7 @@ class Manager:
         self._now = now
         self._chance = chance
         self._largest = largest
+        self._responders = responders
         self._turns = Turns()
         self._verbs = {
             "get": self.get,
@@ -93,7 +98,7 @@ class Manager:
         if call.target.version.warning:
             call.warn(call.target.version.warning)
         self.authorize(call)
-        self._check_verb(call)
+        self.check_verb(call)
         try:
             return await self._verbs[call.verb](call)
         except Unavailable as error:
@@ -112,11 +117,12 @@ class Manager:
         if not call.decision.allowed:
             raise refusals.unauthorized(target, call.verb, call.identity.username, name, call.decision.reason)
 
-    def _check_verb(self, call: Call) -> None:
+    def check_verb(self, call: Call) -> None:
         """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
         target, verb = call.target, call.verb
         kind = target.kind
-        if verb == "deletecollection" and not kind.strategy.collection_deletes:
+        answered = kind.stored or (verb in kind.verbs and kind.resource in self._responders)
+        if not answered or (verb == "deletecollection" and not kind.strategy.collection_deletes):
             raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
         if not target.subresource:
             return
@@ -155,12 +161,18 @@ class Manager:
     # Writing
 
     async def create(self, call: Call) -> Answer:
-        """A new object. Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted)."""
+        """A new object, or the answer to a question.
+
+        Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted).
+        """
         target, options = call.target, write_options(call.query, "CreateOptions")
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         document = taken.document
         agreement.check_namespace(target, document)
+        if not target.kind.stored:
+            responder = self._responders[target.kind.resource]
+            return Answer(201, document=await responder(call.identity, target.namespace or "", document))
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
             raise refusals.other_name(target, document["metadata"]["name"])
         if document["metadata"].get("resourceVersion"):
@@ -220,7 +232,9 @@ class Manager:
         options = write_options(call.query, "UpdateOptions")
         target = call.target
         if target.subresource == "scale":
-            scale = intake.parse_body(call.body, call.content_type).document if isinstance(call.body, bytes) else call.body
+            scale = call.body
+            if isinstance(scale, bytes):
+                scale = intake.parse_body(scale, call.content_type, "autoscaling/v1", "Scale").document
             return await self._rescale(call, options, lambda current: scaling.checked(scale, current))
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings

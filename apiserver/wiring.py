@@ -16,8 +16,9 @@ from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
 from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
-from admission.identity import Identity, authenticated
+from admission.identity import Identity, TokenReviewer, authenticated
 from admission.review import Admitter
+from admission.reviews import NO_TOKENS, Reviews
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
 from apiserver.calls import Call
@@ -44,11 +45,15 @@ def make_manager(
     chance: random.Random,
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
+    tokens: TokenReviewer = NO_TOKENS,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write, `tokens`
+    whose a token is (TokenReview)."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     admission = Admission(chains(registry, log), admitters)
-    return Manager(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
+    authorization = authorizer(registry)
+    responders = Reviews(authorization, tokens, now).responders
+    return Manager(registry, store, authorization, admission, now=now, chance=chance, largest=largest, responders=responders)
 
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:

@@ -175,6 +175,8 @@ class Kind:
     owner: str = EXTERNAL
     maker: str = ""
     """The user name that alone makes and deletes its objects; empty: whoever is authorized."""
+    stored: bool = True
+    """False: its objects are questions. A create is answered, and nothing is stored or can be read."""
     strategy: Strategy = field(default_factory=Strategy)
     verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
     extra_subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

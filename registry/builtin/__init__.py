@@ -6,11 +6,12 @@ from registry.builtin.configmap import CONFIG_MAP
 from registry.builtin.event import EVENT
 from registry.builtin.lease import LEASE
 from registry.builtin.namespace import NAMESPACE
+from registry.builtin.reviews import REVIEWS
 from registry.builtin.secret import SECRET
 from registry.builtin.serviceaccount import SERVICE_ACCOUNT
 from registry.kinds import Kind
 
-KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE)
+KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE, *REVIEWS)
 """In the order of discovery: the core group first."""
 
-__all__ = ["CONFIG_MAP", "EVENT", "KINDS", "LEASE", "NAMESPACE", "SECRET", "SERVICE_ACCOUNT"]
+__all__ = ["CONFIG_MAP", "EVENT", "KINDS", "LEASE", "NAMESPACE", "REVIEWS", "SECRET", "SERVICE_ACCOUNT"]

@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from admission.identity import ADMIN, Identity, authenticated
+from admission.identity import ADMIN, Identity, TokenReviewer, authenticated
 from admission.review import Admitter, Review
+from admission.reviews import NO_TOKENS, Reviews
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call
 from apiserver.manager import Manager
@@ -164,14 +165,20 @@ class World:
 
 @asynccontextmanager
 async def opened(
-    *plugins: Plugin, options: Options = PLAIN, seed: int = 0, admitters: Sequence[Admitter] = ()
+    *plugins: Plugin,
+    options: Options = PLAIN,
+    seed: int = 0,
+    admitters: Sequence[Admitter] = (),
+    tokens: TokenReviewer = NO_TOKENS,
 ) -> AsyncIterator[World]:
     """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
     log = Told()
     async with open_store("sqlite://", options) as store:
         handlers = Admission(chains(registry, log), admitters)  # type: ignore[arg-type]
-        manager = Manager(registry, store, authorizer(registry), handlers, now=lambda: NOW, chance=random.Random(seed))
+        allowed = authorizer(registry)
+        responders = Reviews(allowed, tokens, lambda: NOW).responders
+        manager = Manager(registry, store, allowed, handlers, now=lambda: NOW, chance=random.Random(seed), responders=responders)
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
