@@ -2,7 +2,7 @@
 
 These are the numbers of the published `generated.proto` files of Kubernetes (k8s.io/api, k8s.io/apimachinery), which never change.
 A field is `NUMBER NAME TYPE`, its name that of its JSON form. Nothing as type is a text. Of a type `T` (`string`, `int`, `bool`,
-`bytes`, `Time`, `MicroTime`, or another message) there can be
+`bytes`, `raw` for bytes as they are, `Time`, `MicroTime`, or another message) there can be
 
     T       a value; zero says nothing, as a field that JSON leaves out when it is empty
     T?      a value of which zero says something: a pointer in Go
@@ -33,7 +33,7 @@ KINDS: Mapping[tuple[str, str], str] = {
     ("events.k8s.io/v1", "Event"): "Event",
     **{(RBAC, kind): kind for kind in ("Role", "ClusterRole")},
     **{(RBAC, kind): "Binding" for kind in ("RoleBinding", "ClusterRoleBinding")},
-    (AUTHORIZATION, "SelfSubjectAccessReview"): "AccessReview",
+    (AUTHORIZATION, "SelfSubjectAccessReview"): "SelfAccessReview",
     (AUTHORIZATION, "SubjectAccessReview"): "AccessReview",
     (AUTHORIZATION, "LocalSubjectAccessReview"): "AccessReview",
     (AUTHORIZATION, "SelfSubjectRulesReview"): "RulesReview",
@@ -45,7 +45,7 @@ KINDS: Mapping[tuple[str, str], str] = {
 
 MESSAGES: Mapping[str, str] = {
     # What every body is in, and what every object has.
-    "Unknown": "1 typeMeta TypeMeta, 2 raw bytes, 3 contentEncoding, 4 contentType",
+    "Unknown": "1 typeMeta TypeMeta, 2 raw raw, 3 contentEncoding, 4 contentType",
     "TypeMeta": "1 apiVersion, 2 kind",
     "ObjectMeta": "1 name, 2 generateName, 3 namespace, 4 selfLink, 5 uid, 6 resourceVersion, 7 generation int, "
     "8 creationTimestamp Time, 9 deletionTimestamp Time, 10 deletionGracePeriodSeconds int?, 11 labels {}, 12 annotations {}, "
@@ -61,7 +61,7 @@ MESSAGES: Mapping[str, str] = {
     "ObjectReference": "1 kind, 2 namespace, 3 name, 4 uid, 5 apiVersion, 6 resourceVersion, 7 fieldPath",
     # Messages that are written as something else in JSON.
     "Timestamp": "1 seconds int?, 2 nanos int?",
-    "FieldsV1": "1 raw bytes",
+    "FieldsV1": "1 raw raw",
     "Quantity": "1 string",
     "Strings": "1 items []",
     # core/v1
@@ -102,6 +102,8 @@ MESSAGES: Mapping[str, str] = {
     "Subject": "1 kind, 2 apiGroup, 3 name, 4 namespace",
     "RoleRef": "1 apiGroup, 2 kind, 3 name",
     # authorization.k8s.io, authentication.k8s.io: status is the server's, and not read
+    "SelfAccessReview": "1 metadata ObjectMeta, 2 spec SelfAccessSpec",
+    "SelfAccessSpec": "1 resourceAttributes ResourceAttributes, 2 nonResourceAttributes PathAttributes",
     "AccessReview": "1 metadata ObjectMeta, 2 spec AccessSpec",
     "AccessSpec": "1 resourceAttributes ResourceAttributes, 2 nonResourceAttributes PathAttributes, 3 user, 4 groups [], "
     "5 extra {Strings}, 6 uid",

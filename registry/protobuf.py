@@ -49,8 +49,9 @@ def open_envelope(raw: bytes) -> Envelope:
         raise Malformed(said, stage="")
     if len(raw) == len(MAGIC):
         raise Malformed("empty body", stage="")
-    message = _parsed("Unknown", raw[len(MAGIC) :])
-    return Envelope(_text(message.typeMeta.apiVersion), _text(message.typeMeta.kind), message.raw)
+    said = _runtime().readers["Unknown"](_parsed("Unknown", raw[len(MAGIC) :]))
+    type_ = said.get("typeMeta", {})
+    return Envelope(type_.get("apiVersion", ""), type_.get("kind", ""), said.get("raw", b""))
 
 
 def knows(api_version: str, kind: str) -> bool:
@@ -101,7 +102,7 @@ class Runtime(NamedTuple):
     readers: Mapping[str, Read]
 
 
-SCALARS = {"string": 12, "bytes": 12, "int": 3, "bool": 8}
+SCALARS = {"string": 12, "bytes": 12, "raw": 12, "int": 3, "bool": 8}
 """Types of FieldDescriptorProto: bytes, int64, bool. Texts are read as bytes, so that UTF-8 is checked here."""
 MESSAGE_TYPE, OPTIONAL, REPEATED = 11, 1, 3
 TIMES = frozenset(("Time", "MicroTime"))
@@ -158,6 +159,7 @@ def _readers() -> dict[str, Read]:
     readers: dict[str, Read] = {
         "string": _text,
         "bytes": lambda value: b64encode(value).decode(),
+        "raw": bytes,
         "int": int,
         "bool": bool,
         "Time": _time,
