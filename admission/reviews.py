@@ -10,6 +10,7 @@ from typing import Any, Protocol
 
 from admission.identity import Identity, TokenReviewer
 from admission.review import Attributes, Authorizer
+from admission.rules import Rule
 from registry.builtin import reviews
 from registry.builtin.common import without_empty
 from registry.errors import BadRequest, Cause, Invalid, Unauthorized, invalid, required
@@ -23,21 +24,6 @@ Responder = Callable[[Identity, str, Document], Awaitable[Document]]
 
 ONE_OF = "exactly one of nonResourceAttributes or resourceAttributes must be specified"
 INVALID_TOKEN = "invalid bearer token"  # noqa: S105
-
-
-class Rule(Protocol):
-    """What a rule of a role is asked for here."""
-
-    @property
-    def verbs(self) -> Sequence[str]: ...
-    @property
-    def api_groups(self) -> Sequence[str]: ...
-    @property
-    def resources(self) -> Sequence[str]: ...
-    @property
-    def resource_names(self) -> Sequence[str]: ...
-    @property
-    def non_resource_urls(self) -> Sequence[str]: ...
 
 
 class Authorization(Authorizer, Protocol):

@@ -23,13 +23,13 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from admission.review import Attributes, Authorizer
 from admission.reviews import Responder
-from apiserver import agreement, applying, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
+from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
+from apiserver.roles import Authorization
 from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
@@ -66,7 +66,7 @@ class Manager:
         self,
         registry: Registry,
         store: Store,
-        authorizer: Authorizer,
+        authorization: Authorization,
         admission: Admission,
         *,
         now: Callable[[], float],
@@ -76,7 +76,7 @@ class Manager:
     ) -> None:
         self.registry = registry
         self.store = store
-        self._authorizer = authorizer
+        self.authorization = authorization
         self._admission = admission
         self._now = now
         self._chance = chance
@@ -97,7 +97,8 @@ class Manager:
         """Carries out any call but a watch. Raises ApiError."""
         if call.target.version.warning:
             call.warn(call.target.version.warning)
-        self.authorize(call)
+        if call.decision is None:
+            self.authorize(call)
         self.check_verb(call)
         try:
             return await self._verbs[call.verb](call)
@@ -107,15 +108,11 @@ class Manager:
             raise ServiceUnavailable("the server is shutting down") from error
 
     def authorize(self, call: Call) -> None:
-        """Raises Forbidden. A name that a selector demands counts as the name that is asked for."""
-        target = call.target
-        name = target.name
-        if not name and "fieldSelector" in call.query:
-            name = FieldSelector.parse(text(call.query, "fieldSelector")).requires("metadata.name") or ""
-        attributes = Attributes(call.identity, call.verb, target.kind.resource, target.subresource, target.namespace or "", name)
-        call.decision = self._authorizer.decide(attributes)
+        """Asks whether the call may be made, and keeps the decision. Raises Forbidden."""
+        attributes = asking.attributes(call.identity, call.verb, call.target, call.query)
+        call.decision = self.authorization.decide(attributes)
         if not call.decision.allowed:
-            raise refusals.unauthorized(target, call.verb, call.identity.username, name, call.decision.reason)
+            raise refusals.unauthorized(attributes, call.decision.reason)
 
     def check_verb(self, call: Call) -> None:
         """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
@@ -240,7 +237,9 @@ class Manager:
         call.warnings += taken.warnings
         agreement.check_address(target, taken.document)
         if target.kind.strategy.create_on_update and not target.subresource and self.store.get(key_of(target)) is None:
-            return await self.create(replace(call, verb="create", warnings=call.warnings))
+            create = replace(call, verb="create")
+            self.authorize(create)
+            return await self.create(create)
         return await self._rewrite(call, options, lambda _: taken)
 
     async def patch(self, call: Call) -> Answer:

@@ -14,16 +14,19 @@ from actors.clock import Clock
 from actors.lease import Epoch
 from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
-from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
+from admission.granting import GrantGuard
 from admission.identity import Identity, TokenReviewer, authenticated
 from admission.review import Admitter
 from admission.reviews import NO_TOKENS, Reviews
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
+from apiserver.bootstrapping import bring
+from apiserver.bound import bound
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
+from apiserver.roles import authorization
 from apiserver.target import Target
 from registry.builtin import NAMESPACE
 from registry.builtin.actor import KEEPER
@@ -50,16 +53,10 @@ def make_manager(
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write, `tokens`
     whose a token is (TokenReview)."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    admission = Admission(chains(registry, log), admitters)
-    authorization = authorizer(registry)
-    responders = Reviews(authorization, tokens, now).responders
-    return Manager(registry, store, authorization, admission, now=now, chance=chance, largest=largest, responders=responders)
-
-
-def authorizer(registry: Registry) -> OwnerAuthorizer:
-    """Who may do what."""
-    owners = {kind.resource: kind.owner for kind in registry.kinds}
-    return OwnerAuthorizer(owners, {kind.resource: kind.maker for kind in registry.kinds})
+    allows = authorization(registry, store)
+    admission = Admission(chains(registry, log), (*admitters, GrantGuard(allows.rbac, allows.decide)))
+    responders = Reviews(allows, tokens, now).responders
+    return Manager(registry, store, allows, admission, now=now, chance=chance, largest=largest, responders=responders)
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:
@@ -106,8 +103,8 @@ def environment(
 
 
 async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Callable[[], Awaitable[None]]) -> None:
-    """Makes the namespaces that are there from the first start on, and what `others` make. History begins after them: nobody has
-    seen what was before."""
+    """Makes the namespaces and the roles that are there from the first start on, and what `others` make. History begins after them:
+    nobody has seen what was before."""
     first = store.revision == 0
     target = Target(NAMESPACE, NAMESPACE.storage, None)
     for name in INITIAL:
@@ -116,6 +113,7 @@ async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Call
             await manager.handle(call)
         except AlreadyExists:
             continue
+    await bring(manager, SYSTEM, bound(manager.registry, actors_of(manager.registry)))
     for make in others:
         await make()
     if first:

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from registry.builtin import CONFIG_MAP, EVENT, KINDS, LEASE, NAMESPACE, SECRET, SERVICE_ACCOUNT
+from registry.builtin import CONFIG_MAP, EVENT, KINDS, LEASE, NAMESPACE, ROLES, SECRET, SERVICE_ACCOUNT
 from registry.builtin import event as events
 from registry.kinds import EXTERNAL, Kind, Registry
 from registry.times import since
@@ -38,7 +38,14 @@ def row(kind: Kind, document: Document, version: int = 0) -> dict[str, Any]:
 
 def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
     registry = Registry(KINDS)
-    groups = ("", "events.k8s.io", "coordination.k8s.io", "authentication.k8s.io", "authorization.k8s.io")
+    groups = (
+        "",
+        "events.k8s.io",
+        "coordination.k8s.io",
+        "rbac.authorization.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+    )
     assert registry.groups == dict.fromkeys(groups, ("v1",))
     assert {(kind.name, kind.namespaced, kind.has_status) for kind in KINDS if kind.stored} == {
         ("ConfigMap", True, False),
@@ -47,6 +54,10 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("Secret", True, False),
         ("ServiceAccount", True, False),
         ("Lease", True, False),
+        ("Role", True, False),
+        ("ClusterRole", False, False),
+        ("RoleBinding", True, False),
+        ("ClusterRoleBinding", False, False),
     }
     assert all(kind.owner == EXTERNAL and kind.strategy.builtin and not kind.strategy.counts_generation for kind in KINDS)
 
@@ -60,6 +71,7 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         (SECRET, True, False),
         (SERVICE_ACCOUNT, True, False),
         (LEASE, False, True),
+        *((kind, True, True) for kind in ROLES),
     ],
     ids=lambda value: value.name if isinstance(value, Kind) else str(value),
 )
