@@ -14,7 +14,7 @@ from actors.builtin.objects import Facts
 from actors.builtin.pool import Surroundings
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
-from admission.identity import Identity, authenticated
+from admission.identity import actor_identity
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
@@ -40,8 +40,8 @@ class Builtins:
         self._store = store
         facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
         self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
-        self.collector = Collector(self.census, ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
-        self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
+        self.collector = Collector(self.census, ManagerReach(manager, actor_identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
+        self.expiry = Expiry(self.census, ManagerReach(manager, actor_identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
         self.census.tell(self.collector, self.expiry, self)
         self._stopping = anyio.Event()
@@ -86,13 +86,8 @@ class Builtins:
             pause = min(pause * 2, longest)
 
 
-def identity(name: str) -> Identity:
-    """Under which a built-in actor writes."""
-    return authenticated(Identity(f"system:actor:{name}"))
-
-
 def _namespace_runner(manager: Manager, facts_of: FactsOf, around: Surroundings) -> Runner:
-    who = identity(namespaces.NAME)
+    who = actor_identity(namespaces.NAME)
     reach = ManagerReach(manager, who, facts_of)
     actor = namespaces.namespace_controller(reach, reach, around.clock, around.log)
     events = EventRecorder(ManagerEvents(manager, who), actor.name, around.clock, around.chance, around.log)

@@ -14,13 +14,13 @@ import msgspec
 
 from admission.identity import AUTHENTICATED, MASTERS, Identity
 from apiserver.target import Target
+from registry.actors import SERVICE_ACCOUNT, groups_of_account
 from registry.errors import BadRequest, Forbidden, Unauthorized, details
 
 PREFIX = b"impersonate-"
 EXTRA = b"impersonate-extra-"
 ANONYMOUS = "system:anonymous"
 UNAUTHENTICATED = "system:unauthenticated"
-SERVICE_ACCOUNT = "system:serviceaccount:"
 
 
 def asked(names: Iterable[bytes]) -> bool:
@@ -70,7 +70,7 @@ def _groups(user: str, sent: list[str]) -> tuple[str, ...]:
     groups = list(dict.fromkeys(sent))
     if user.startswith(SERVICE_ACCOUNT) and not groups:
         namespace = user[len(SERVICE_ACCOUNT) :].partition(":")[0]
-        groups = ["system:serviceaccounts", f"system:serviceaccounts:{namespace}"]
+        groups = [*groups_of_account(namespace)]
     everybody = UNAUTHENTICATED if user == ANONYMOUS else AUTHENTICATED
     return tuple(groups if everybody in groups else [*groups, everybody])
 

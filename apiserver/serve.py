@@ -40,7 +40,7 @@ from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import ADMIN, Identity, authenticated
+from admission.identity import ADMIN, actor_identity
 from admission.tokens import TokenTable
 from apiserver import datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
@@ -216,7 +216,7 @@ class Server:
         """The actor, for as long as this process leads it, started again whenever it breaks."""
         alone = electing.alone(self._settings.database_url)
         terms = electing.server_terms(self._settings, alone=alone)
-        door = ManagerDoor(self.manager, authenticated(Identity(actor.identity)))
+        door = ManagerDoor(self.manager, actor_identity(actor.name))
         clock, log = SystemClock(), self._log.bind(actor=actor.name)
 
         def make(insight: Insight) -> Leading:

@@ -8,6 +8,10 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Awaitable, Callable, Sequence
+from contextlib import suppress
+from typing import Any
+
+from msgspec.structs import replace
 
 from actors.actor import Actor, from_declaration
 from actors.clock import Clock
@@ -16,15 +20,17 @@ from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
 from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
-from admission.identity import Identity, authenticated
+from admission.identity import Identity, actor_identity, authenticated
 from admission.review import Admitter
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
+from apiserver.stored import key_of
 from apiserver.target import Target
-from registry.builtin import NAMESPACE
+from registry.actors import ACTOR_ANNOTATION, ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
+from registry.builtin import NAMESPACE, SERVICE_ACCOUNT
 from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
 from registry.errors import AlreadyExists
@@ -86,7 +92,7 @@ def environment(
 
     `epoch` is the stretch of leading that it belongs to, if there is an election, and `leads` tells whether that goes on.
     """
-    identity = authenticated(Identity(actor.identity))
+    identity = actor_identity(actor.name)
     token = epoch.token if epoch is not None else ""
     return Environment(
         source=ManagerSource(manager),
@@ -101,17 +107,22 @@ def environment(
 
 
 async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Callable[[], Awaitable[None]]) -> None:
-    """Makes the namespaces that are there from the first start on, and what `others` make. History begins after them: nobody has
-    seen what was before."""
+    """Makes the namespaces that are there from the first start on, the service account of every actor, and what `others` make.
+    History begins after them: nobody has seen what was before."""
     first = store.revision == 0
-    target = Target(NAMESPACE, NAMESPACE.storage, None)
     for name in INITIAL:
-        call = Call(SYSTEM, "create", target, body={"metadata": {"name": name}})
-        try:
-            await manager.handle(call)
-        except AlreadyExists:
-            continue
+        await _make(manager, Target(NAMESPACE, NAMESPACE.storage, None), {"name": name})
+    accounts = Target(SERVICE_ACCOUNT, SERVICE_ACCOUNT.storage, ACTOR_NAMESPACE)
+    for actor in (*BUILTIN_ACTORS, *(declaration.name for declaration in manager.registry.actors)):
+        await _make(manager, accounts, {"name": account_name(actor), "annotations": {ACTOR_ANNOTATION: actor}})
     for make in others:
         await make()
     if first:
         await store.compact(now, max_age=math.inf, max_count=0)
+
+
+async def _make(manager: Manager, target: Target, metadata: dict[str, Any]) -> None:
+    """Makes an object, unless one of its name is there. One look says so, from the second start on."""
+    if manager.store.get(key_of(replace(target, name=metadata["name"]))) is None:
+        with suppress(AlreadyExists):
+            await manager.handle(Call(SYSTEM, "create", target, body={"metadata": metadata}))

@@ -9,9 +9,9 @@ from admission.identity import ADMIN, Identity, authenticated
 from admission.review import Attributes
 from registry.kinds import EXTERNAL
 
-OWNER = authenticated(Identity("system:actor:one"))
-OTHER = authenticated(Identity("system:actor:two"))
-AUTHORIZER = OwnerAuthorizer({"owned": "system:actor:one", "free": EXTERNAL, "nobodys": ""})
+OWNER = authenticated(Identity("system:serviceaccount:kube-system:skep-actor-one"))
+OTHER = authenticated(Identity("system:serviceaccount:kube-system:skep-actor-two"))
+AUTHORIZER = OwnerAuthorizer({"owned": "system:serviceaccount:kube-system:skep-actor-one", "free": EXTERNAL, "nobodys": ""})
 VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 
 
@@ -28,7 +28,10 @@ def asked(who: Identity, verb: str, resource: str, subresource: str = "") -> str
 def test_a_status_is_written_by_its_owner_alone(verb: str) -> None:
     assert asked(OWNER, verb, "owned", "status") is None
     for who in (ADMIN, OTHER):
-        assert asked(who, verb, "owned", "status") == "the status of owned is written by its owner alone, system:actor:one"
+        assert (
+            asked(who, verb, "owned", "status")
+            == "the status of owned is written by its owner alone, system:serviceaccount:kube-system:skep-actor-one"
+        )
 
 
 @pytest.mark.parametrize("who", [ADMIN, OWNER, OTHER], ids=lambda who: who.username)
@@ -56,7 +59,7 @@ def test_everything_else_is_open_to_whoever_is_authenticated(verb: str) -> None:
 def test_whoever_is_not_authenticated_may_do_nothing(verb: str) -> None:
     for who in (
         Identity("system:anonymous", groups=("system:unauthenticated",)),
-        Identity("system:actor:one"),
+        Identity("system:serviceaccount:kube-system:skep-actor-one"),
         Identity("admin", groups=("system:masters",)),
     ):
         assert asked(who, verb, "free") == "only those who are authenticated may do anything"
@@ -64,10 +67,13 @@ def test_whoever_is_not_authenticated_may_do_nothing(verb: str) -> None:
 
 @pytest.mark.parametrize("verb", ["create", "delete", "deletecollection"])
 def test_objects_that_have_a_maker_are_made_and_deleted_by_nobody_else(verb: str) -> None:
-    authorizer = OwnerAuthorizer({}, {"kept": "system:actor:one", "free": ""})
+    authorizer = OwnerAuthorizer({}, {"kept": "system:serviceaccount:kube-system:skep-actor-one", "free": ""})
     assert why_not(authorizer, Attributes(OWNER, verb, "kept")) is None
     for who in (ADMIN, OTHER):
-        assert why_not(authorizer, Attributes(who, verb, "kept")) == "kept are made and deleted by system:actor:one alone"
+        assert (
+            why_not(authorizer, Attributes(who, verb, "kept"))
+            == "kept are made and deleted by system:serviceaccount:kube-system:skep-actor-one alone"
+        )
         assert why_not(authorizer, Attributes(who, verb, "free")) is None
         assert why_not(authorizer, Attributes(who, verb, "others")) is None
         for allowed in ("get", "list", "watch", "update", "patch"):
@@ -75,7 +81,7 @@ def test_objects_that_have_a_maker_are_made_and_deleted_by_nobody_else(verb: str
 
 
 def test_what_is_declared_later_changes_nothing() -> None:
-    owners = {"owned": "system:actor:one"}
+    owners = {"owned": "system:serviceaccount:kube-system:skep-actor-one"}
     authorizer = OwnerAuthorizer(owners)
-    owners["owned"] = "system:actor:two"
+    owners["owned"] = "system:serviceaccount:kube-system:skep-actor-two"
     assert why_not(authorizer, Attributes(OTHER, "patch", "owned", "status")) is not None

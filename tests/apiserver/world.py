@@ -37,7 +37,7 @@ TRINKETS = "/apis/trinkets.example/v1/namespaces/shop/trinkets"
 CONFIGMAPS = "/api/v1/namespaces/shop/configmaps"
 NAMESPACES = "/api/v1/namespaces"
 
-OWNER = authenticated(Identity("system:actor:polish"))
+OWNER = authenticated(Identity("system:serviceaccount:kube-system:skep-actor-polish"))
 SOMEBODY = authenticated(Identity("somebody"))
 PLAIN = Options()
 NOW = 1_700_000_000.0
