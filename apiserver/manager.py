@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import anyio
 import msgspec
@@ -52,11 +53,15 @@ ATTEMPTS = 5
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
+Subresource = Callable[[Call], Awaitable[Answer]]
+"""Answers calls of a subresource. They are authorized, and of a verb that it has."""
+
 
 class Manager:
     """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
 
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
+    `subresources` answer the calls that are about no part of an object, by resource and subresource (`serviceaccounts`, `token`).
     """
 
     def __init__(
@@ -69,6 +74,7 @@ class Manager:
         now: Callable[[], float],
         chance: random.Random,
         largest: int = 6 * 2**20,
+        subresources: Mapping[tuple[str, str], Subresource] = MappingProxyType({}),
     ) -> None:
         self.registry = registry
         self.store = store
@@ -78,6 +84,7 @@ class Manager:
         self._chance = chance
         self._largest = largest
         self._turns = Turns()
+        self._subresources = subresources
         self._verbs = {
             "get": self.get,
             "list": self.list,
@@ -94,8 +101,9 @@ class Manager:
             call.warn(call.target.version.warning)
         self.authorize(call)
         self._check_verb(call)
+        own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
-            return await self._verbs[call.verb](call)
+            return await (own or self._verbs[call.verb])(call)
         except Unavailable as error:
             raise refusals.unavailable(error) from error
         except Closed as error:
@@ -123,7 +131,10 @@ class Manager:
         allowed = kind.verbs_of(target.subresource)
         if allowed is None:
             raise refusals.not_found(target)
-        if verb not in allowed:
+        if target.subresource in kind.extra_subresources:
+            if verb not in allowed or (kind.resource, target.subresource) not in self._subresources:
+                raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
+        elif verb not in allowed:
             raise refusals.no_verb(target, verb)
 
     # Reading

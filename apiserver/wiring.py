@@ -7,8 +7,9 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
+from types import MappingProxyType
 from typing import Any
 
 from msgspec.structs import replace
@@ -26,7 +27,7 @@ from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
-from apiserver.manager import Manager
+from apiserver.manager import Manager, Subresource
 from apiserver.stored import key_of
 from apiserver.target import Target
 from registry.actors import ACTOR_ANNOTATION, ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
@@ -40,6 +41,8 @@ from storage.sql import SqlStore
 SYSTEM = authenticated(Identity(KEEPER, groups=("system:masters",)))
 """Who makes what is there from the first start on, and keeps the objects of the actors."""
 
+NONE: Mapping[tuple[str, str], Subresource] = MappingProxyType({})
+
 
 def make_manager(
     registry: Registry,
@@ -50,11 +53,15 @@ def make_manager(
     chance: random.Random,
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
+    subresources: Mapping[tuple[str, str], Subresource] = NONE,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write;
+    `subresources` are those of `Manager`."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     admission = Admission(chains(registry, log), admitters)
-    return Manager(registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest)
+    return Manager(
+        registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest, subresources=subresources
+    )
 
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:
