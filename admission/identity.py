@@ -11,6 +11,8 @@ from typing import Protocol
 
 import msgspec
 
+from registry.actors import ACTOR_NAMESPACE, account_name, groups_of_account, user_of_account
+
 AUTHENTICATED = "system:authenticated"
 """The group of everybody who showed a credential that holds (Kubernetes convention)."""
 
@@ -40,6 +42,16 @@ def authenticated(identity: Identity) -> Identity:
 
 ADMIN = authenticated(Identity(username="admin", groups=(MASTERS,)))
 """Who the admin token of the data folder stands for."""
+
+
+def service_account(namespace: str, name: str, uid: str = "", extra: tuple[tuple[str, tuple[str, ...]], ...] = ()) -> Identity:
+    """Who a service account is."""
+    return authenticated(Identity(user_of_account(namespace, name), uid, groups_of_account(namespace), extra))
+
+
+def actor_identity(name: str) -> Identity:
+    """Who an actor is: its service account."""
+    return service_account(ACTOR_NAMESPACE, account_name(name))
 
 
 class Certificate(msgspec.Struct, frozen=True):

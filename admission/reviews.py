@@ -119,8 +119,8 @@ class Reviews:
             raise BadRequest("token is required for TokenReview in authentication")
         try:
             identity, audiences = await self._tokens.review(spec["token"], spec.get("audiences", ()))
-        except Unauthorized:
-            status: Document = {"user": {}, "error": INVALID_TOKEN}
+        except Unauthorized as refused:
+            status: Document = {"user": {}, "error": refused.why or INVALID_TOKEN}
         else:
             status = {"authenticated": True, "user": user_info(identity), "audiences": list(audiences)}
         return {**review, "metadata": {}, "spec": spec, "status": status}

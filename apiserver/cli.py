@@ -18,6 +18,7 @@ from typing import Annotated, Any
 import typer
 
 from apiserver.cli_actor import actor_commands
+from apiserver.cli_token_keys import token_keys
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
 from apiserver.plugins import check_own_packages, load_plugins
 
@@ -37,6 +38,7 @@ token = typer.Typer(help="The admin's token.", invoke_without_command=True)
 app.add_typer(db, name="db")
 app.add_typer(token, name="token")
 app.add_typer(actor_commands, name="actor")
+app.add_typer(token_keys, name="token-keys")
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta
 
-from apiserver.sections import Actors, Events, History, Insight, Limits, Log, Tls, Watch
+from apiserver.sections import Actors, Events, History, Insight, Limits, Log, Oidc, Tls, Tokens, Watch
 
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
@@ -85,6 +85,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4.0
     log: Log = Log()
     tls: Tls = Tls()
+    tokens: Tokens = Tokens()
+    oidc: Oidc = Oidc()
     limits: Limits = Limits()
     watch: Watch = Watch()
     history: History = History()

@@ -23,7 +23,6 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from admission.reviews import Responder
 from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
@@ -54,12 +53,16 @@ ATTEMPTS = 5
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
+Subresource = Callable[[Call], Awaitable[Answer]]
+"""Answers calls of a subresource. They are authorized, and of a verb that it has."""
+
 
 class Manager:
     """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
 
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
-    `responders` answer what is created of kinds that are not stored, by resource.
+    `subresources` answer the calls that are about nothing that is stored, by resource and subresource: a request for a token
+    (`serviceaccounts`, `token`), the create of a kind that is only answered (no subresource).
     """
 
     def __init__(
@@ -72,7 +75,7 @@ class Manager:
         now: Callable[[], float],
         chance: random.Random,
         largest: int = 6 * 2**20,
-        responders: Mapping[str, Responder] = MappingProxyType({}),
+        subresources: Mapping[tuple[str, str], Subresource] = MappingProxyType({}),
     ) -> None:
         self.registry = registry
         self.store = store
@@ -81,8 +84,8 @@ class Manager:
         self._now = now
         self._chance = chance
         self._largest = largest
-        self._responders = responders
         self._turns = Turns()
+        self._subresources = subresources
         self._verbs = {
             "get": self.get,
             "list": self.list,
@@ -100,8 +103,9 @@ class Manager:
         if call.decision is None:
             self.authorize(call)
         self.check_verb(call)
+        own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
-            return await self._verbs[call.verb](call)
+            return await (own or self._verbs[call.verb])(call)
         except Unavailable as error:
             raise refusals.unavailable(error) from error
         except Closed as error:
@@ -118,7 +122,7 @@ class Manager:
         """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
         target, verb = call.target, call.verb
         kind = target.kind
-        answered = kind.stored or (verb in kind.verbs and kind.resource in self._responders)
+        answered = kind.stored or (verb in kind.verbs and (kind.resource, "") in self._subresources)
         if not answered or (verb == "deletecollection" and not kind.strategy.collection_deletes):
             raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
         if not target.subresource:
@@ -126,7 +130,10 @@ class Manager:
         allowed = kind.verbs_of(target.subresource)
         if allowed is None:
             raise refusals.not_found(target)
-        if verb not in allowed:
+        if target.subresource in kind.extra_subresources:
+            if verb not in allowed or (kind.resource, target.subresource) not in self._subresources:
+                raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
+        elif verb not in allowed:
             raise refusals.no_verb(target, verb)
 
     # Reading
@@ -158,7 +165,7 @@ class Manager:
     # Writing
 
     async def create(self, call: Call) -> Answer:
-        """A new object, or the answer to a question.
+        """A new object.
 
         Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted).
         """
@@ -167,9 +174,6 @@ class Manager:
         call.warnings += taken.warnings
         document = taken.document
         agreement.check_namespace(target, document)
-        if not target.kind.stored:
-            responder = self._responders[target.kind.resource]
-            return Answer(201, document=await responder(call.identity, target.namespace or "", document))
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
             raise refusals.other_name(target, document["metadata"]["name"])
         if document["metadata"].get("resourceVersion"):

@@ -40,7 +40,8 @@ from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import ADMIN, Identity, authenticated
+from admission.identity import ADMIN, actor_identity
+from admission.token_keys import KeySource
 from admission.tokens import TokenTable
 from apiserver import datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
@@ -59,6 +60,7 @@ from apiserver.reporting import ActorObjects, Entry
 from apiserver.sections import History
 from apiserver.sockets import bind, open_many
 from apiserver.supervision import Supervisor
+from apiserver.trusting import Trusted, check_issuer, token_keys
 from apiserver.watchdog import Watchdog
 from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
@@ -84,6 +86,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     """Runs the server until SIGTERM or SIGINT; returns the exit code. Raises StartError, RegistryError, InvalidDatabase, Locked,
     ..."""
     with _logging(settings) as logs:
+        check_issuer(settings.oidc, settings.tokens)
         registry = build(plugins, (*KINDS, ACTOR))
         actors = actors_of(registry) if settings.actors.run else []
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
@@ -120,6 +123,7 @@ class Place:
     url: str
     certificate: tls.Certificate
     token: str
+    keys: KeySource
     kubeconfig: str
 
 
@@ -130,7 +134,8 @@ def _place(settings: Settings, folder: Path, listener: socket.socket, address: A
     )
     url = kubeconfig.server_url(address)
     path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token)
-    return Place(listener, url, certificate, token, kubeconfig.export_line(path))
+    keys = token_keys(folder, settings.tokens, log, time.monotonic)
+    return Place(listener, url, certificate, token, keys, kubeconfig.export_line(path))
 
 
 async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], place: Place, logs: Logs) -> int:
@@ -162,7 +167,18 @@ class Server:
         self._metrics: Metrics | None = None
         chance = PooledRandom()
         bound = settings.limits.body_bytes
-        self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound)
+        self._trusted = Trusted(settings.tokens, settings.oidc, place.keys, store, logs.logger.bind(), time.time, time.monotonic)
+        self._known = TokenTable([(place.token, ADMIN)])
+        self.manager = make_manager(
+            registry,
+            store,
+            logs.logger,
+            now=time.time,
+            chance=chance,
+            body_bytes=bound,
+            subresources=self._trusted.subresources(registry),
+            tokens=self._trusted.reviews([self._known]),
+        )
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
         self._actor_objects = ActorObjects(
@@ -188,8 +204,15 @@ class Server:
         return App(
             self.manager,
             self._store,
-            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info(), self._scrape),
-            TokenTable([(self._place.token, ADMIN)]),
+            Pages(
+                Discovery(registry),
+                OpenAPIDocuments(registry),
+                health,
+                version_info(),
+                self._scrape,
+                self._trusted.documents(self._place.url),
+            ),
+            self._known,
             access=access,
             log=self._log,
             now=time.time,
@@ -216,7 +239,7 @@ class Server:
         """The actor, for as long as this process leads it, started again whenever it breaks."""
         alone = electing.alone(self._settings.database_url)
         terms = electing.server_terms(self._settings, alone=alone)
-        door = ManagerDoor(self.manager, authenticated(Identity(actor.identity)))
+        door = ManagerDoor(self.manager, actor_identity(actor.name))
         clock, log = SystemClock(), self._log.bind(actor=actor.name)
 
         def make(insight: Insight) -> Leading:
@@ -267,6 +290,7 @@ class Server:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
             tasks.start_soon(self._actor_objects.run)
+            tasks.start_soon(self._trusted.run)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 actors.start_soon(self._builtins.run)
                 for supervisor in self._supervisors:

@@ -41,7 +41,7 @@ class Books:
     async def review(self, token: str, audiences: Sequence[str]) -> tuple[Identity, tuple[str, ...]]:
         self.asked.append((token, tuple(audiences)))
         if token != "anna's":
-            raise Unauthorized
+            raise Unauthorized("the token has expired" if token == "old" else "")
         return ANNA, ("here",)
 
 
@@ -193,6 +193,8 @@ async def test_a_token_that_does_not_hold_is_an_answer_and_none_at_all_is_a_mist
         "spec": {"token": "nonsense"},
         "status": {"user": {}, "error": "invalid bearer token"},
     }
+    old = await reviews(Books()).token(ANNA, "", question({"token": "old"}))
+    assert old["status"] == {"user": {}, "error": "the token has expired"}
     for spec in (None, {"token": ""}):
         with pytest.raises(BadRequest, match="token is required for TokenReview in authentication"):
             await reviews(Books()).token(ANNA, "", question(spec))

@@ -13,6 +13,7 @@ from admission.identity import ADMIN, AUTHENTICATED, Identity, TokenReviewer, au
 from admission.review import Admitter, Attributes, Decision, Review
 from admission.reviews import NO_TOKENS, Reviews
 from apiserver.admitting import Admission
+from apiserver.answering import review_answers
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
 from apiserver.calls import Answer, Call
@@ -42,7 +43,7 @@ TRINKETS = "/apis/trinkets.example/v1/namespaces/shop/trinkets"
 CONFIGMAPS = "/api/v1/namespaces/shop/configmaps"
 NAMESPACES = "/api/v1/namespaces"
 
-OWNER = authenticated(Identity("system:actor:polish"))
+OWNER = authenticated(Identity("system:serviceaccount:kube-system:skep-actor-polish"))
 SOMEBODY = authenticated(Identity("somebody"))
 PLAIN = Options()
 NOW = 1_700_000_000.0
@@ -194,8 +195,8 @@ async def opened(
         who = authorization(registry, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
         handlers = Admission(chains(registry, log), (*admitters, *guards))  # type: ignore[arg-type]
-        responders = Reviews(who, tokens, lambda: NOW).responders
-        manager = Manager(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed), responders=responders)
+        answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
+        manager = Manager(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed), subresources=answers)
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)

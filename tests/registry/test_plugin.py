@@ -121,7 +121,7 @@ def test_the_actor_of_a_kind_owns_it() -> None:
     async def keep_going(thing: Thing) -> None: ...
 
     registry = build([plugin], KINDS)
-    assert registry.kinds[-1].owner == "system:actor:things-keep-going"
+    assert registry.kinds[-1].owner == "system:serviceaccount:kube-system:skep-actor-things-keep-going"
     assert [actor.name for actor in registry.actors] == ["things-keep-going"]
     assert only(declared()).owner == ""
     assert only(declared(owner="external")).owner == EXTERNAL
