@@ -16,6 +16,8 @@ WRITES = frozenset({"update", "patch"})
 MAKES = frozenset({"create", "delete", "deletecollection"})
 BY_GROUP = Decision(True, f"the group {MASTERS} may do all")
 
+UNDECLARED = Decision(False, "an actor may do what it declares: which kinds it owns, observes=[...] and writes=[...]")
+
 
 class OwnerAuthorizer:
     """The status rule: a kind's status is written by the actor that owns it, and by nobody else, whatever their rights.
@@ -28,12 +30,18 @@ class OwnerAuthorizer:
     def __init__(self, owners: Mapping[str, str], makers: Mapping[str, str] = MappingProxyType({}), *, then: Authorizer) -> None:
         self._owners = dict(owners)
         self._makers = {resource: maker for resource, maker in makers.items() if maker}
+        self._actors = frozenset(owner for owner in self._owners.values() if owner not in ("", EXTERNAL))
         self._then = then
 
     def decide(self, attributes: Attributes) -> Decision:
         """Whether it may be done."""
         why = self._refusal(attributes)
-        return self._then.decide(attributes) if why is None else Decision(False, why)
+        if why is not None:
+            return Decision(False, why)
+        decision = self._then.decide(attributes)
+        if not decision.allowed and not decision.reason and attributes.identity.username in self._actors:
+            return UNDECLARED
+        return decision
 
     def _refusal(self, attributes: Attributes) -> str | None:
         if attributes.verb in MAKES:

@@ -17,10 +17,10 @@ from admission.rules import Table, compact, missing, on_wire
 from apiserver.bound import OURS, UPDATED, Bound
 from apiserver.calls import Call
 from apiserver.manager import Manager
-from apiserver.roles import read_role
+from apiserver.roles import RoleSums, read_role
 from apiserver.stored import document_of
 from apiserver.target import Target
-from registry.builtin import ROLES
+from registry.builtin import CLUSTER_ROLE, ROLES
 from registry.errors import AlreadyExists, ConflictError, NotFound
 from registry.nodes import Document
 from storage.store import Key
@@ -34,6 +34,18 @@ async def bring(manager: Manager, identity: Identity, wanted: Iterable[Bound]) -
             tasks.start_soon(_bring_one, manager, identity, each)
         for target in _abandoned(manager, wanted):
             tasks.start_soon(_ask, manager, Call(identity, "delete", target))
+    await _sum_up(manager, identity)
+
+
+async def _sum_up(manager: Manager, identity: Identity) -> None:
+    """Writes into the roles that are made of others what they are made of, so that nothing is left to do after the start."""
+    sums = RoleSums(manager.authorization.rbac)
+    for name in sums.aggregated():
+        record = manager.store.get(Key(CLUSTER_ROLE.resource, "", name))
+        rules = sums.rules(name)
+        if record is not None and (document := document_of(record)).get("rules") != rules:
+            target = Target(CLUSTER_ROLE, CLUSTER_ROLE.storage, None, name)
+            await _ask(manager, Call(identity, "update", target, body={**document, "rules": rules}))
 
 
 async def _bring_one(manager: Manager, identity: Identity, wanted: Bound) -> None:
