@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any, Protocol
 
 import msgspec
@@ -38,6 +37,10 @@ class IssuerKeys(Protocol):
         """
         ...
 
+    async def renewed(self, key: jwt.PublicKey, algorithm: str) -> jwt.PublicKey | None:
+        """The key that has come in the place of one, for a token that names none. Asks the issuer, as seldom. None: the same."""
+        ...
+
     def holds(self, key: jwt.PublicKey) -> bool:
         """Whether a key that was found before is still one of the issuer's, as far as is known. Cheap."""
         ...
@@ -53,7 +56,7 @@ class Trust:
     username_prefix: str = ""
     groups_claim: str = ""
     groups_prefix: str = ""
-    required: Mapping[str, str] = MappingProxyType({})
+    required: tuple[tuple[str, str], ...] = ()
     algorithms: tuple[str, ...] = ("RS256", "ES256")
     leeway: float = 10.0
 
@@ -120,7 +123,13 @@ class OidcTokens:
         key = await self._keys.find(said.key_id, said.algorithm)
         if key is None:
             raise Unauthorized(f"the key that signed the token is none that {self._trust.issuer} publishes, or it cannot be asked")
-        claims = jwt.verified(token, key, (said.algorithm,))
+        try:
+            claims = jwt.verified(token, key, (said.algorithm,))
+        except Unauthorized:
+            newer = None if said.key_id else await self._keys.renewed(key, said.algorithm)
+            if newer is None:
+                raise
+            key, claims = newer, jwt.verified(token, newer, (said.algorithm,))
         try:
             read = msgspec.convert(claims, _Claims)
         except msgspec.ValidationError as error:
@@ -140,7 +149,7 @@ def identity_of(claims: Mapping[str, Any], trust: Trust) -> Identity:
     meant = [audiences] if isinstance(audiences, str) else audiences if isinstance(audiences, list) else []
     if not any(audience in trust.audiences for audience in meant):
         raise Unauthorized(f"the token is for another audience than {list(trust.audiences)}")
-    for claim, value in trust.required.items():
+    for claim, value in trust.required:
         if claims.get(claim) != value:
             raise Unauthorized(f"the token lacks the claim {claim}={value}")
     name = claims.get(trust.username_claim)

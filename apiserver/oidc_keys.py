@@ -90,6 +90,15 @@ class DiscoveredKeys:
             if self._now() - published.at > self._refresh and self._now() >= self._not_before:
                 self._wanted.set()
             return found
+        return await self._asked(key_id, algorithm)
+
+    async def renewed(self, key: PublicKey, algorithm: str) -> PublicKey | None:
+        """See `IssuerKeys`."""
+        found = await self._asked("", algorithm)
+        return None if found is key else found
+
+    async def _asked(self, key_id: str, algorithm: str) -> PublicKey | None:
+        """The key, once the issuer has been asked; None at once, if it was asked a moment ago."""
         if self._now() < self._not_before:
             return None
         turn = self._turn

@@ -117,7 +117,7 @@ def trust_of(oidc: Oidc, tokens: Tokens) -> Trust:
         username_prefix="" if prefix == "-" else prefix,
         groups_claim=oidc.groups_claim,
         groups_prefix="" if oidc.groups_prefix == "-" else oidc.groups_prefix,
-        required={name: value for name, _, value in pairs},
+        required=tuple((name, value) for name, _, value in pairs),
         algorithms=oidc.algorithms,
         leeway=oidc.leeway_seconds,
     )
