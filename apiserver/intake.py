@@ -67,11 +67,12 @@ def read(registry: Registry, target: Target, raw: bytes | Document, content_type
     duplicates: tuple[str, ...] = ()
     if isinstance(raw, dict):
         document = {**raw}
-    elif body_media(content_type) == PROTOBUF:
-        return understand(target, _from_protobuf(registry, target, raw), options, (), ())
     else:
+        media = body_media(content_type)
+        if media == PROTOBUF:
+            return understand(target, _from_protobuf(registry, target, raw), options, (), ())
         try:
-            document, duplicates = parse_body(raw, content_type)
+            document, duplicates = parse_yaml(raw) if media == YAML else parse_json(raw)
         except Malformed as error:
             raise unrecognized(target.kind.name, error, raw) from None
     warnings = _check_type(registry, target, document, raw)
