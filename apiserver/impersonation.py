@@ -12,15 +12,13 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from admission.identity import AUTHENTICATED, MASTERS, Identity
+from admission.identity import ANONYMOUS, AUTHENTICATED, MASTERS, UNAUTHENTICATED, Identity
 from apiserver.target import Target
 from registry.actors import SERVICE_ACCOUNT, groups_of_account
 from registry.errors import BadRequest, Forbidden, Unauthorized, details
 
 PREFIX = b"impersonate-"
 EXTRA = b"impersonate-extra-"
-ANONYMOUS = "system:anonymous"
-UNAUTHENTICATED = "system:unauthenticated"
 
 
 def asked(names: Iterable[bytes]) -> bool:

@@ -75,12 +75,13 @@ def forbidden(target: Target, name: str, why: str, causes: tuple[Cause, ...] = (
 
 
 def unauthorized(target: Target, verb: str, user: str, name: str, why: str) -> Forbidden:
-    """403: who may not do what, where, and why."""
+    """403: who may not do what, where, and why (empty: nothing allows it)."""
     resource = f"{target.kind.plural}/{target.subresource}" if target.subresource else target.kind.plural
-    where = f'in the namespace "{target.namespace}"' if target.namespace else "at the cluster scope"
+    namespace = target.name if target.kind.resource == "namespaces" else target.namespace
+    where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
     asked = f'{resource_of(target)} "{name}" is forbidden' if name else f"{resource_of(target)} is forbidden"
     action = f'User "{user}" cannot {verb} resource "{resource}" in API group "{target.version.group}" {where}'
-    return Forbidden(f"{asked}: {action}: {why}", details=object_details(target, name))
+    return Forbidden(f"{asked}: {action}: {why}" if why else f"{asked}: {action}", details=object_details(target, name))
 
 
 def terminating(target: Target, namespace: str, name: str) -> Forbidden:

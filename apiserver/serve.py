@@ -40,10 +40,9 @@ from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import ADMIN, actor_identity
+from admission.identity import actor_identity
 from admission.token_keys import KeySource
-from admission.tokens import TokenTable
-from apiserver import datadir, electing, kubeconfig, tls
+from apiserver import authenticating, client_certificates, datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
 from apiserver.asgi import App, Timing
 from apiserver.builtins import Builtins
@@ -65,6 +64,7 @@ from apiserver.watchdog import Watchdog
 from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
+from registry.builtin.apikey import API_KEY
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from storage.feed import Limits
@@ -87,7 +87,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     ..."""
     with _logging(settings) as logs:
         check_issuer(settings.oidc, settings.tokens)
-        registry = build(plugins, (*KINDS, ACTOR))
+        registry = build(plugins, (*KINDS, ACTOR, API_KEY))
         actors = actors_of(registry) if settings.actors.run else []
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
@@ -122,6 +122,7 @@ class Place:
     listener: socket.socket
     url: str
     certificate: tls.Certificate
+    client_ca: Path | None
     token: str
     keys: KeySource
     kubeconfig: str
@@ -129,13 +130,14 @@ class Place:
 
 def _place(settings: Settings, folder: Path, listener: socket.socket, address: Address, log: Logger) -> Place:
     token = datadir.admin_token(folder, log.warning)
-    certificate = tls.certificate(
-        folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=datetime.now(UTC)
-    )
+    now = datetime.now(UTC)
+    certificate = tls.certificate(folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=now)
+    client_ca = client_certificates.authority_file(folder, settings.authentication, now)
     url = kubeconfig.server_url(address)
-    path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token)
     keys = token_keys(folder, settings.tokens, log, time.monotonic)
-    return Place(listener, url, certificate, token, keys, kubeconfig.export_line(path))
+    pair = authenticating.admin_pair(folder, settings.authentication, now)
+    path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token, client=pair)
+    return Place(listener, url, certificate, client_ca, token, keys, kubeconfig.export_line(path))
 
 
 async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], place: Place, logs: Logs) -> int:
@@ -194,6 +196,10 @@ class Server:
 
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
+        self._logins = authenticating.Logins(
+            settings.authentication, place.token, SystemClock(), logs.logger.bind(), self._trusted.authenticators
+        )
+        self._logins.follow(store)
         self.app = self._app(registry, logs.access, chance)
 
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
@@ -210,7 +216,7 @@ class Server:
                 self._scrape,
                 self._trusted.documents(self._place.url),
             ),
-            TokenTable([(self._place.token, ADMIN)]),
+            self._logins.chain,
             access=access,
             log=self._log,
             now=time.time,
@@ -230,6 +236,7 @@ class Server:
                 version=distribution_version("skep"),
                 blockages=lambda: self._watchdog.blockages,
                 watches=lambda: self.app.watchers,
+                failures=self._logins.failures,
             )
         return self._metrics.scrape(accept)
 
@@ -289,6 +296,7 @@ class Server:
             tasks.start_soon(self._compact, self._settings.history)
             tasks.start_soon(self._actor_objects.run)
             tasks.start_soon(self._trusted.run)
+            tasks.start_soon(self._logins.run, ManagerDoor(self.manager, SYSTEM), self.app.check_watches)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 actors.start_soon(self._builtins.run)
                 for supervisor in self._supervisors:
@@ -303,6 +311,7 @@ class Server:
                 self._builtins.stop(self._settings.shutdown_grace_seconds)
                 self.app.end_watches()
                 http.should_exit = True
+            await self._logins.finish(ManagerDoor(self.manager, SYSTEM))
             self._store.end_watches()
             tasks.cancel_scope.cancel()
 
@@ -314,6 +323,7 @@ class Server:
             key_file=certificate.key_file,
             limits=settings.limits,
             grace=settings.shutdown_grace_seconds,
+            client_ca=self._place.client_ca,
         )
 
     def _announce(self) -> None:

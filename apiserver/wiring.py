@@ -22,6 +22,7 @@ from actors.runner import Environment
 from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
 from admission.identity import Identity, actor_identity, authenticated
+from admission.key_rules import KeyRules
 from admission.review import Admitter
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
@@ -58,10 +59,9 @@ def make_manager(
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write;
     `subresources` are those of `Manager`."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    admission = Admission(chains(registry, log), admitters)
-    return Manager(
-        registry, store, authorizer(registry), admission, now=now, chance=chance, largest=largest, subresources=subresources
-    )
+    rules = authorizer(registry)
+    admission = Admission(chains(registry, log), (KeyRules(rules), *admitters))
+    return Manager(registry, store, rules, admission, now=now, chance=chance, largest=largest, subresources=subresources)
 
 
 def authorizer(registry: Registry) -> OwnerAuthorizer:

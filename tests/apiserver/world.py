@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from admission.identity import ADMIN, Identity, authenticated
+from admission.key_rules import KeyRules
 from admission.review import Admitter, Review
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call
@@ -20,6 +21,7 @@ from apiserver.target import Target, resolve, segments
 from apiserver.wiring import authorizer, chains
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
+from registry.builtin.apikey import API_KEY
 from registry.errors import ApiError
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
@@ -167,11 +169,12 @@ async def opened(
     *plugins: Plugin, options: Options = PLAIN, seed: int = 0, admitters: Sequence[Admitter] = ()
 ) -> AsyncIterator[World]:
     """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
-    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
+    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY))
     log = Told()
     async with open_store("sqlite://", options) as store:
-        handlers = Admission(chains(registry, log), admitters)  # type: ignore[arg-type]
-        manager = Manager(registry, store, authorizer(registry), handlers, now=lambda: NOW, chance=random.Random(seed))
+        rules = authorizer(registry)
+        handlers = Admission(chains(registry, log), (KeyRules(rules), *admitters))  # type: ignore[arg-type]
+        manager = Manager(registry, store, rules, handlers, now=lambda: NOW, chance=random.Random(seed))
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
