@@ -170,15 +170,8 @@ class Server:
         chance = PooledRandom()
         bound = settings.limits.body_bytes
         self._trusted = Trusted(settings.tokens, settings.oidc, place.keys, store, logs.logger.bind(), time.time, time.monotonic)
-        self.manager = make_manager(
-            registry,
-            store,
-            logs.logger,
-            now=time.time,
-            chance=chance,
-            body_bytes=bound,
-            subresources=self._trusted.subresources(registry),
-        )
+        more = self._trusted.subresources(registry)
+        self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound, subresources=more)
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
         self._actor_objects = ActorObjects(
@@ -196,11 +189,16 @@ class Server:
 
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
-        self._logins = authenticating.Logins(
-            settings.authentication, place.token, SystemClock(), logs.logger.bind(), self._trusted.authenticators
-        )
-        self._logins.follow(store)
+        self._logins = self._authentication(logs.logger)
         self.app = self._app(registry, logs.access, chance)
+
+    def _authentication(self, log: Logger) -> authenticating.Logins:
+        """Every kind of credential, followed as it changes."""
+        others = self._trusted.authenticators
+        logins = authenticating.Logins(self._settings.authentication, self._place.token, SystemClock(), log.bind(), others)
+        logins.follow(self._store)
+        self._trusted.follow(self._store, logins.changed)
+        return logins
 
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
