@@ -1,17 +1,22 @@
-"""Who may do what, until there are roles: whoever showed a credential may do all, except write a status that an actor owns."""
+"""Who may do what: what belongs to one identity alone, then the administrators, then whoever else knows (roles, say).
+
+What nobody allows is refused.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
 
-from admission.identity import AUTHENTICATED
-from admission.review import Attributes, Decision
+from admission.identity import AUTHENTICATED, MASTERS
+from admission.review import Attributes, Authorizer, Decision
 from registry.kinds import EXTERNAL
 
 WRITES = frozenset({"update", "patch"})
 MAKES = frozenset({"create", "delete", "deletecollection"})
-ALLOWED = Decision(True)
+BY_GROUP = Decision(True, f"the group {MASTERS} may do all")
+
+UNDECLARED = Decision(False, "an actor may do what it declares: which kinds it owns, observes=[...] and writes=[...]")
 
 
 class OwnerAuthorizer:
@@ -19,22 +24,29 @@ class OwnerAuthorizer:
 
     `owners` maps a resource to the user name of its owner; `external` leaves it to everybody's rights; empty means that no actor of
     this server owns it, so that nobody may write it. `makers` maps a resource to the user name that alone makes and deletes its
-    objects, if there is one.
+    objects, if there is one. Whom these do not refuse is left to `then`: the owner needs the right to write as well.
     """
 
-    def __init__(self, owners: Mapping[str, str], makers: Mapping[str, str] = MappingProxyType({})) -> None:
+    def __init__(self, owners: Mapping[str, str], makers: Mapping[str, str] = MappingProxyType({}), *, then: Authorizer) -> None:
         self._owners = dict(owners)
         self._makers = {resource: maker for resource, maker in makers.items() if maker}
+        self._actors = frozenset(owner for owner in self._owners.values() if owner not in ("", EXTERNAL))
+        self._then = then
 
     def decide(self, attributes: Attributes) -> Decision:
         """Whether it may be done."""
         why = self._refusal(attributes)
-        return ALLOWED if why is None else Decision(False, why)
+        if why is not None:
+            return Decision(False, why)
+        decision = self._then.decide(attributes)
+        if not decision.allowed and not decision.reason and attributes.identity.username in self._actors:
+            return UNDECLARED
+        return decision
 
     def _refusal(self, attributes: Attributes) -> str | None:
-        if AUTHENTICATED not in attributes.identity.groups:
-            return ""  # nothing allows anything to them
         if attributes.verb in MAKES:
+            if attributes.subresource:
+                return None
             maker = self._makers.get(attributes.resource, attributes.identity.username)
             return None if maker == attributes.identity.username else f"{attributes.resource} are made and deleted by {maker} alone"
         if attributes.subresource != "status" or attributes.verb not in WRITES:
@@ -45,3 +57,20 @@ class OwnerAuthorizer:
         if owner:
             return f"the status of {attributes.resource} is written by its owner alone, {owner}"
         return f"no actor owns {attributes.resource}: declare one, or declare the kind with owner='external'"
+
+
+class MastersAuthorizer:
+    """Members of `system:masters` may do all, so that nobody can lock everybody out; others are left to `then`.
+
+    The group counts only together with `system:authenticated`, which every authenticator adds.
+    """
+
+    def __init__(self, then: Authorizer) -> None:
+        self._then = then
+
+    def decide(self, attributes: Attributes) -> Decision:
+        """Whether it may be done."""
+        groups = attributes.identity.groups
+        if MASTERS in groups and AUTHENTICATED in groups:
+            return BY_GROUP
+        return self._then.decide(attributes)

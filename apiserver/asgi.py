@@ -15,25 +15,26 @@ from typing import Any, Protocol
 
 import msgspec
 
-from admission.authentication import AuthenticatorChain, is_public
-from admission.identity import AUTHENTICATED, Credentials
-from apiserver import answers, fencing, forms, refusals, watch
+from admission.authentication import AuthenticatorChain
+from admission.identity import NOBODY, Credentials, Identity
+from admission.review import Attributes
+from apiserver import answers, asking, fencing, forms, refusals, watch
 from apiserver.answers import Exchange, Headers, Message, Send
 from apiserver.calls import Call
 from apiserver.forms import View
 from apiserver.impersonation import asked, impersonated
 from apiserver.manager import Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
-from apiserver.options import flag, list_options, parse_query, text
+from apiserver.options import list_options, parse_query, text
 from apiserver.protocol import CERTIFICATE, COMPLETE, CONNECTION
-from apiserver.target import PageNotFound, Target, resolve, segments
+from apiserver.target import PageNotFound, Target, resolve, resource_parts
 from registry.documents import dump_yaml
 from registry.errors import (
     ApiError,
     BadRequest,
     ExpiredError,
-    Forbidden,
     InternalError,
+    NotFound,
     RequestTimeout,
     ServerTimeout,
     ServiceUnavailable,
@@ -51,7 +52,6 @@ NO_CACHE = (b"cache-control", b"no-cache, private")
 JSON_HEADER = (b"content-type", b"application/json")
 MEDIA = {JSON: JSON_HEADER, YAML: (b"content-type", b"application/yaml")}
 TEXT = "text/plain; charset=utf-8"
-VERBS = {"POST": "create", "PUT": "update", "PATCH": "patch", "GET": "get", "HEAD": "get", "DELETE": "delete"}
 JOINED = (b"accept", b"authorization", b"x-api-key")
 """Headers whose values are joined where there are several: Accept is a list, and no credential has a comma in it: two are none."""
 COMPLAIN_EVERY = 10.0
@@ -165,30 +165,43 @@ class App:
         exchange.credentials = Credentials(exchange.headers, _address(scope), scope.get(CERTIFICATE), exchange.path)
         exchange.identity = await self._authenticator.authenticate(exchange.credentials)
         raw_path: bytes = scope["raw_path"]
-        target = self._targets.get(raw_path) or self._resolve(raw_path)
-        if target is not None:
-            await self._resource(exchange, target, scope, receive, send)
-        else:
-            if asked(exchange.headers):
-                exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.method.lower(), exchange.path))
-            if exchange.identity is None or (AUTHENTICATED not in exchange.identity.groups and not is_public(exchange.path)):
-                raise _not_public(exchange)
-            await self._page(exchange, scope, receive, send)
+        target = self._targets.get(raw_path)
+        if target is None:
+            parts = resource_parts(raw_path)
+            if parts is None:
+                await self._page(exchange, scope, receive, send)
+                return
+            target = self._resolve(exchange, raw_path, parts, scope)
+        await self._resource(exchange, target, scope, receive, send)
 
-    def _resolve(self, raw_path: bytes) -> Target | None:
-        """What a path addresses, None for a page. The last ones are remembered: clients come back to the same objects."""
-        if not raw_path.startswith((b"/apis/", b"/api/")):
-            return None
-        parts = segments(raw_path)
-        if len(parts) < 3 or (len(parts) == 3 and parts[0] == "apis"):
-            return None
-        target = resolve(self._manager.registry, parts)
+    def _resolve(self, exchange: Exchange, raw_path: bytes, parts: list[str], scope: Scope) -> Target:
+        """What a path addresses. The last ones are remembered: clients come back to the same objects. Raises Forbidden to whoever
+        may not ask for what is not there, and NotFound."""
+        try:
+            target = resolve(self._manager.registry, parts)
+        except NotFound:
+            query = parse_query(scope["query_string"])
+            self._permit(exchange, scope, lambda who: asking.unresolved(who, exchange.method, parts, query))
+            raise
         if len(self._targets) >= REMEMBERED:
             self._targets.clear()
         self._targets[raw_path] = target
         return target
 
+    def _permit(self, exchange: Exchange, scope: Scope, ask: Callable[[Identity], Attributes]) -> None:
+        """Lets pass what is no call to the manager. Raises Unauthorized, Forbidden, BadRequest."""
+        decide = self._manager.authorization.decide
+        if asked(exchange.headers):
+            wanted = ask(exchange.identity or NOBODY)
+            exchange.act_as(impersonated(exchange.identity, scope["headers"], wanted, decide))
+        attributes = ask(exchange.identity or NOBODY)
+        decision = decide(attributes)
+        if not decision.allowed:
+            raise refusals.unauthorized(attributes, decision.reason)
+
     async def _page(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        self._permit(exchange, scope, lambda who: asking.of_path(who, exchange.method, exchange.path))
+
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
                 exchange.status, exchange.sent = message["status"], True
@@ -204,12 +217,15 @@ class App:
             if target.name:
                 query["fieldSelector"] = [f"metadata.name={target.name}"]
                 target = Target(target.kind, target.version, target.namespace)
-        exchange.target, exchange.verb = target, _verb(exchange.method, target, query)
+        exchange.target, exchange.verb = target, asking.verb_of(exchange.method, target.name, query)
         if asked(exchange.headers):
-            exchange.act_as(impersonated(exchange.identity, scope["headers"], exchange.verb, target))
+            wanted = asking.attributes(exchange.identity or NOBODY, exchange.verb, target, query)
+            exchange.act_as(impersonated(exchange.identity, scope["headers"], wanted, self._manager.authorization.decide))
         if exchange.identity is None:
             raise Unauthorized
         call = Call(exchange.identity, exchange.verb, target, query)
+        self._manager.authorize(call)
+        _check_method(exchange.method, call.verb, target)
         try:
             await self._dispatch(exchange, call, scope, receive, send)
         except ApiError as error:
@@ -249,7 +265,7 @@ class App:
             raise ServiceUnavailable("the server is shutting down")
         if call.target.version.warning:
             call.warn(call.target.version.warning)
-        self._manager.authorize(call)
+        self._manager.check_verb(call)
         options = list_options(call.query, watch=True)
         matcher = self._manager.matcher(call, options)
         try:
@@ -359,14 +375,6 @@ def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
     return found
 
 
-def _not_public(exchange: Exchange) -> ApiError:
-    """The refusal of a path to whoever is nobody in particular."""
-    if exchange.identity is None:
-        return Unauthorized()
-    action = f'User "{exchange.identity.username}" cannot {exchange.method.lower()} path "{exchange.path}"'
-    return Forbidden(f"forbidden: {action}", details={})
-
-
 def _address(scope: Scope) -> str:
     """Where a request came from; empty when that is not known."""
     client = scope.get("client")
@@ -382,20 +390,16 @@ def _content_type(headers: Mapping[bytes, bytes]) -> str:
     return headers.get(b"content-type", b"").decode("latin-1")
 
 
-def _verb(method: str, target: Target, query: Mapping[str, Sequence[str]]) -> str:
-    """What a method on a path means. Raises MethodNotAllowed, PageNotFound, BadRequest."""
-    verb = VERBS.get(method)
-    if verb is None:
+def _check_method(method: str, verb: str, target: Target) -> None:
+    """Whether a method on a path means anything. Raises MethodNotAllowed, PageNotFound, BadRequest."""
+    if method not in asking.VERBS:
         raise refusals.no_verb(target, "")
-    if target.name:
-        return verb
-    if verb == "get":
-        return "watch" if flag(query, "watch") else "list"
+    if target.name or verb in asking.SELECTED:
+        return
     if target.kind.namespaced and target.namespace is None:
         raise PageNotFound
     if verb in ("update", "patch"):
         raise BadRequest("name must be provided")
-    return "deletecollection" if verb == "delete" else verb
 
 
 async def _body(headers: Mapping[bytes, bytes], receive: Receive, limit: int, seconds: float | None) -> bytes:

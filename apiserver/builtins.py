@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 
 import anyio
 
-from actors.builtin import namespaces
+from actors.actor import Actor
+from actors.builtin import aggregation, namespaces
 from actors.builtin.census import Census
 from actors.builtin.collector import Collector
 from actors.builtin.expiry import Expiry
@@ -14,15 +15,17 @@ from actors.builtin.objects import Facts
 from actors.builtin.pool import Surroundings
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
-from admission.identity import actor_identity
+from admission.identity import Identity, actor_identity
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
+from apiserver.roles import RoleSums
 from registry.declarations import Place
 from storage.sql import SqlStore
 
 COLLECTOR = "garbage-collector"
 EXPIRY = "expiry"
+AGGREGATION = aggregation.NAME
 PAUSES = (1.0, 60.0)
 """Seconds before one that broke is started again: at first, and at most."""
 
@@ -43,13 +46,15 @@ class Builtins:
         self.collector = Collector(self.census, ManagerReach(manager, actor_identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
         self.expiry = Expiry(self.census, ManagerReach(manager, actor_identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
+        aggregator = aggregation.aggregator(RoleSums(manager.authorization.rbac))
+        self.aggregation = _runner(manager, aggregator, actor_identity(AGGREGATION), surroundings(AGGREGATION))
         self.census.tell(self.collector, self.expiry, self)
         self._stopping = anyio.Event()
 
     @property
     def synced(self) -> bool:
         """Whether all of them have seen what there is."""
-        return self.census.synced and self.namespaces.snapshot().synced
+        return self.census.synced and self.namespaces.snapshot().synced and self.aggregation.snapshot().synced
 
     def changed(self, old: Facts | None, new: Facts | None) -> None:
         """The last object of a namespace is gone: its controller may be waiting for that."""
@@ -62,6 +67,7 @@ class Builtins:
             follower.start_soon(self._kept, "census", self.census.run)
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._kept, namespaces.NAME, self.namespaces.run)
+                tasks.start_soon(self._kept, AGGREGATION, self.aggregation.run)
                 tasks.start_soon(self._kept, COLLECTOR, self.collector.run)
                 tasks.start_soon(self._kept, EXPIRY, self.expiry.run)
             follower.cancel_scope.cancel()
@@ -70,6 +76,7 @@ class Builtins:
         """What is under way may finish within `grace` seconds."""
         self._stopping.set()
         self.namespaces.stop(grace)
+        self.aggregation.stop(grace)
         self.collector.stop(grace)
         self.expiry.stop(grace)
 
@@ -89,7 +96,10 @@ class Builtins:
 def _namespace_runner(manager: Manager, facts_of: FactsOf, around: Surroundings) -> Runner:
     who = actor_identity(namespaces.NAME)
     reach = ManagerReach(manager, who, facts_of)
-    actor = namespaces.namespace_controller(reach, reach, around.clock, around.log)
+    return _runner(manager, namespaces.namespace_controller(reach, reach, around.clock, around.log), who, around)
+
+
+def _runner(manager: Manager, actor: Actor, who: Identity, around: Surroundings) -> Runner:
     events = EventRecorder(ManagerEvents(manager, who), actor.name, around.clock, around.chance, around.log)
     environment = Environment(
         source=ManagerSource(manager),

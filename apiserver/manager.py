@@ -23,12 +23,12 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
-from admission.review import Attributes, Authorizer
-from apiserver import agreement, applying, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
+from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
+from apiserver.roles import Authorization
 from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
@@ -61,14 +61,15 @@ class Manager:
     """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
 
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
-    `subresources` answer the calls that are about no part of an object, by resource and subresource (`serviceaccounts`, `token`).
+    `subresources` answer the calls that are about nothing that is stored, by resource and subresource: a request for a token
+    (`serviceaccounts`, `token`), the create of a kind that is only answered (no subresource).
     """
 
     def __init__(
         self,
         registry: Registry,
         store: Store,
-        authorizer: Authorizer,
+        authorization: Authorization,
         admission: Admission,
         *,
         now: Callable[[], float],
@@ -78,7 +79,7 @@ class Manager:
     ) -> None:
         self.registry = registry
         self.store = store
-        self._authorizer = authorizer
+        self.authorization = authorization
         self._admission = admission
         self._now = now
         self._chance = chance
@@ -99,8 +100,9 @@ class Manager:
         """Carries out any call but a watch. Raises ApiError."""
         if call.target.version.warning:
             call.warn(call.target.version.warning)
-        self.authorize(call)
-        self._check_verb(call)
+        if call.decision is None:
+            self.authorize(call)
+        self.check_verb(call)
         own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
             return await (own or self._verbs[call.verb])(call)
@@ -110,32 +112,29 @@ class Manager:
             raise ServiceUnavailable("the server is shutting down") from error
 
     def authorize(self, call: Call) -> None:
-        """Raises Forbidden. A name that a selector demands counts as the name that is asked for."""
-        target = call.target
-        name = target.name
-        if not name and "fieldSelector" in call.query:
-            name = FieldSelector.parse(text(call.query, "fieldSelector")).requires("metadata.name") or ""
-        attributes = Attributes(call.identity, call.verb, target.kind.resource, target.subresource, target.namespace or "", name)
-        call.decision = self._authorizer.decide(attributes)
+        """Asks whether the call may be made, and keeps the decision. Raises Forbidden."""
+        attributes = asking.attributes(call.identity, call.verb, call.target, call.query)
+        call.decision = self.authorization.decide(attributes)
         if not call.decision.allowed:
-            raise refusals.unauthorized(target, call.verb, call.identity.username, name, call.decision.reason)
+            raise refusals.unauthorized(attributes, call.decision.reason)
 
-    def _check_verb(self, call: Call) -> None:
+    def check_verb(self, call: Call) -> None:
         """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
         target, verb = call.target, call.verb
         kind = target.kind
-        if verb == "deletecollection" and not kind.strategy.collection_deletes:
+        answered = kind.stored or (verb in kind.verbs and (kind.resource, "") in self._subresources)
+        if not answered or (verb == "deletecollection" and not kind.strategy.collection_deletes):
             raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
         if not target.subresource:
             return
         allowed = kind.verbs_of(target.subresource)
         if allowed is None:
             raise refusals.not_found(target)
-        if target.subresource in kind.extra_subresources:
-            if verb not in allowed or (kind.resource, target.subresource) not in self._subresources:
-                raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
-        elif verb not in allowed:
+        own = (kind.resource, target.subresource) in self._subresources
+        if verb not in allowed and not own:
             raise refusals.no_verb(target, verb)
+        if verb not in allowed or (verb == "create" and not own):  # nothing is created below an object, but by those who answer so
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
 
     # Reading
 
@@ -166,7 +165,10 @@ class Manager:
     # Writing
 
     async def create(self, call: Call) -> Answer:
-        """A new object. Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted)."""
+        """A new object.
+
+        Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which is being deleted).
+        """
         target, options = call.target, write_options(call.query, "CreateOptions")
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
@@ -231,13 +233,17 @@ class Manager:
         options = write_options(call.query, "UpdateOptions")
         target = call.target
         if target.subresource == "scale":
-            scale = intake.parse_body(call.body, call.content_type).document if isinstance(call.body, bytes) else call.body
+            scale = call.body
+            if isinstance(scale, bytes):
+                scale = intake.parse_body(scale, call.content_type, "autoscaling/v1", "Scale").document
             return await self._rescale(call, options, lambda current: scaling.checked(scale, current))
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         agreement.check_address(target, taken.document)
         if target.kind.strategy.create_on_update and not target.subresource and self.store.get(key_of(target)) is None:
-            return await self.create(replace(call, verb="create", warnings=call.warnings))
+            create = replace(call, verb="create")
+            self.authorize(create)
+            return await self.create(create)
         return await self._rewrite(call, options, lambda _: taken)
 
     async def patch(self, call: Call) -> Answer:
@@ -355,7 +361,8 @@ class Manager:
         if not prepare.held(kind, old):
             if not options.dry_run:
                 await self._commit(call, Remove(record.key, record.revision))
-            return Answer(document=deleting.gone(target, record))
+            shown = in_version(target.version, record) if kind.strategy.answers_deleted else deleting.gone(target, record)
+            return Answer(document=shown)
         if "deletionTimestamp" in old["metadata"]:
             return Answer(record=record)
         waiting = prepare.marked(kind, old, self._now())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from admission.review import Attributes
 from apiserver.target import Target
 from registry.errors import (
     AlreadyExists,
@@ -74,14 +75,22 @@ def forbidden(target: Target, name: str, why: str, causes: tuple[Cause, ...] = (
     return Forbidden(f'{resource_of(target)} "{name}" is forbidden: {why}', details=object_details(target, name, causes=causes))
 
 
-def unauthorized(target: Target, verb: str, user: str, name: str, why: str) -> Forbidden:
-    """403: who may not do what, where, and why (empty: nothing allows it)."""
-    resource = f"{target.kind.plural}/{target.subresource}" if target.subresource else target.kind.plural
-    namespace = target.name if target.kind.resource == "namespaces" else target.namespace
-    where = f'in the namespace "{namespace}"' if namespace else "at the cluster scope"
-    asked = f'{resource_of(target)} "{name}" is forbidden' if name else f"{resource_of(target)} is forbidden"
-    action = f'User "{user}" cannot {verb} resource "{resource}" in API group "{target.version.group}" {where}'
-    return Forbidden(f"{asked}: {action}: {why}" if why else f"{asked}: {action}", details=object_details(target, name))
+def unauthorized(asked: Attributes, why: str = "") -> Forbidden:
+    """403: who may not do what, where, and why if there is anything to say."""
+    return not_allowed(asked, f'User "{asked.identity.username}" cannot {asked.verb}', why)
+
+
+def not_allowed(asked: Attributes, action: str, why: str = "") -> Forbidden:
+    """403 for an action on what is asked for, be it there or not."""
+    because = f": {why}" if why else ""
+    if asked.path:
+        return Forbidden(f'forbidden: {action} path "{asked.path}"{because}', details={})
+    plural, _, group = asked.resource.partition(".")
+    resource = f"{plural}/{asked.subresource}" if asked.subresource else plural
+    where = f'in the namespace "{asked.namespace}"' if asked.namespace else "at the cluster scope"
+    begun = f'{asked.resource} "{asked.name}" is forbidden' if asked.name else f"{asked.resource} is forbidden"
+    said = f'{begun}: {action} resource "{resource}" in API group "{group}" {where}{because}'
+    return Forbidden(said, details=details(name=asked.name, group=group, kind=plural))
 
 
 def terminating(target: Target, namespace: str, name: str) -> Forbidden:

@@ -249,7 +249,8 @@ class RemoteDoor:
             options["propagationPolicy"] = preconditions.propagation
         async with explained_absence(self._api, found):
             answer = await self._api.send("DELETE", self._path(found, place), options)
-        return None if answer.get("kind") == "Status" and answer.get("apiVersion") == "v1" else answer
+        stays = "deletionTimestamp" in (answer.get("metadata") or {})  # what is gone may be answered as it was
+        return answer if stays else None
 
     async def watch(
         self, model: type, namespace: str | None, query: Query, after: int

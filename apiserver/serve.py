@@ -168,10 +168,18 @@ class Server:
         self._ready = False
         self._metrics: Metrics | None = None
         chance = PooledRandom()
-        bound = settings.limits.body_bytes
         self._trusted = Trusted(settings.tokens, settings.oidc, place.keys, store, logs.logger.bind(), time.time, time.monotonic)
-        more = self._trusted.subresources(registry)
-        self.manager = make_manager(registry, store, logs.logger, now=time.time, chance=chance, body_bytes=bound, subresources=more)
+        self._logins = self._authentication(logs.logger)
+        self.manager = make_manager(
+            registry,
+            store,
+            logs.logger,
+            now=time.time,
+            chance=chance,
+            body_bytes=settings.limits.body_bytes,
+            subresources=self._trusted.subresources(registry),
+            tokens=self._trusted.reviews(self._logins.tables),
+        )
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
         self._actor_objects = ActorObjects(
@@ -189,7 +197,6 @@ class Server:
 
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
-        self._logins = self._authentication(logs.logger)
         self.app = self._app(registry, logs.access, chance)
 
     def _authentication(self, log: Logger) -> authenticating.Logins:

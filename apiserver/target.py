@@ -58,6 +58,17 @@ def segments(raw_path: bytes) -> list[str]:
     return parts
 
 
+def resource_parts(raw_path: bytes) -> list[str] | None:
+    """The segments of a path that is one of a resource, be it served or not; None for every other path. Raises PageNotFound for a
+    path that is none."""
+    if not raw_path.startswith((b"/apis/", b"/api/")):
+        return None
+    parts = segments(raw_path)
+    if len(parts) < 3 or (len(parts) == 3 and parts[0] == "apis"):
+        return None
+    return parts
+
+
 def resolve(registry: Registry, parts: list[str]) -> Target:
     """The target of a path below `/api/v1` or `/apis/{group}/{version}`. Raises NotFound in the form that its group uses."""
     if parts[0] == "api":

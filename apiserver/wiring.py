@@ -19,16 +19,21 @@ from actors.clock import Clock
 from actors.lease import Epoch
 from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
-from admission.authorizer import OwnerAuthorizer
 from admission.chain import Chain
-from admission.identity import Identity, actor_identity, authenticated
+from admission.granting import GrantGuard
+from admission.identity import Identity, TokenReviewer, actor_identity, authenticated
 from admission.key_rules import KeyRules
 from admission.review import Admitter
+from admission.reviews import NO_TOKENS, Reviews
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
+from apiserver.answering import review_answers
+from apiserver.bootstrapping import bring
+from apiserver.bound import bound
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager, Subresource
+from apiserver.roles import authorization
 from apiserver.stored import key_of
 from apiserver.target import Target
 from registry.actors import ACTOR_ANNOTATION, ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
@@ -55,19 +60,18 @@ def make_manager(
     body_bytes: int,
     admitters: Sequence[Admitter] = (),
     subresources: Mapping[tuple[str, str], Subresource] = NONE,
+    tokens: TokenReviewer = NO_TOKENS,
 ) -> Manager:
-    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write;
-    `subresources` are those of `Manager`."""
+    """The request path over a store. `body_bytes` bounds what is sent at once; `admitters` are asked about every write, `tokens`
+    whose a token is (TokenReview); `subresources` are those of `Manager`."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    rules = authorizer(registry)
-    admission = Admission(chains(registry, log), (KeyRules(rules), *admitters))
-    return Manager(registry, store, rules, admission, now=now, chance=chance, largest=largest, subresources=subresources)
-
-
-def authorizer(registry: Registry) -> OwnerAuthorizer:
-    """Who may do what."""
-    owners = {kind.resource: kind.owner for kind in registry.kinds}
-    return OwnerAuthorizer(owners, {kind.resource: kind.maker for kind in registry.kinds})
+    allows = authorization(registry, store)
+    guards_of_rights = (KeyRules(allows), GrantGuard(allows.rbac, allows.decide))
+    admission = Admission(chains(registry, log), (*admitters, *guards_of_rights))
+    answers = review_answers(registry, Reviews(allows, tokens, now))
+    return Manager(
+        registry, store, allows, admission, now=now, chance=chance, largest=largest, subresources={**answers, **subresources}
+    )
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:
@@ -114,14 +118,15 @@ def environment(
 
 
 async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Callable[[], Awaitable[None]]) -> None:
-    """Makes the namespaces that are there from the first start on, the service account of every actor, and what `others` make.
-    History begins after them: nobody has seen what was before."""
+    """Makes the namespaces, the service account of every actor and the roles that are there from the first start on, and what
+    `others` make. History begins after them: nobody has seen what was before."""
     first = store.revision == 0
     for name in INITIAL:
         await _make(manager, Target(NAMESPACE, NAMESPACE.storage, None), {"name": name})
     accounts = Target(SERVICE_ACCOUNT, SERVICE_ACCOUNT.storage, ACTOR_NAMESPACE)
     for actor in (*BUILTIN_ACTORS, *(declaration.name for declaration in manager.registry.actors)):
         await _make(manager, accounts, {"name": account_name(actor), "annotations": {ACTOR_ANNOTATION: actor}})
+    await bring(manager, SYSTEM, bound(manager.registry, actors_of(manager.registry)))
     for make in others:
         await make()
     if first:

@@ -21,7 +21,7 @@ ACTOR_ANNOTATION = "skep.dev/actor"
 
 _PREFIX = "skep-actor-"
 
-BUILTIN_ACTORS = ("namespace-controller", "garbage-collector", "expiry")
+BUILTIN_ACTORS = ("namespace-controller", "clusterrole-aggregation", "garbage-collector", "expiry")
 """The actors that every server has. A plugin cannot take these names: it would act as them."""
 
 

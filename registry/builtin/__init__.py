@@ -6,11 +6,30 @@ from registry.builtin.configmap import CONFIG_MAP
 from registry.builtin.event import EVENT
 from registry.builtin.lease import LEASE
 from registry.builtin.namespace import NAMESPACE
+from registry.builtin.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
+from registry.builtin.reviews import REVIEWS
 from registry.builtin.secret import SECRET
 from registry.builtin.serviceaccount import SERVICE_ACCOUNT
 from registry.kinds import Kind
 
-KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE)
+ROLES: tuple[Kind, ...] = (CLUSTER_ROLE_BINDING, CLUSTER_ROLE, ROLE_BINDING, ROLE)
+"""What authorization is made of."""
+
+KINDS: tuple[Kind, ...] = (CONFIG_MAP, EVENT, NAMESPACE, SECRET, SERVICE_ACCOUNT, LEASE, *ROLES, *REVIEWS)
 """In the order of discovery: the core group first."""
 
-__all__ = ["CONFIG_MAP", "EVENT", "KINDS", "LEASE", "NAMESPACE", "SECRET", "SERVICE_ACCOUNT"]
+__all__ = [
+    "CLUSTER_ROLE",
+    "CLUSTER_ROLE_BINDING",
+    "CONFIG_MAP",
+    "EVENT",
+    "KINDS",
+    "LEASE",
+    "NAMESPACE",
+    "REVIEWS",
+    "ROLE",
+    "ROLES",
+    "ROLE_BINDING",
+    "SECRET",
+    "SERVICE_ACCOUNT",
+]

@@ -4,14 +4,29 @@ from __future__ import annotations
 
 import pytest
 
-from admission.authorizer import OwnerAuthorizer
+from admission.authorizer import MastersAuthorizer, OwnerAuthorizer
 from admission.identity import ADMIN, Identity, authenticated
-from admission.review import Attributes
+from admission.review import Attributes, Decision
 from registry.kinds import EXTERNAL
 
-OWNER = authenticated(Identity("system:serviceaccount:kube-system:skep-actor-one"))
-OTHER = authenticated(Identity("system:serviceaccount:kube-system:skep-actor-two"))
-AUTHORIZER = OwnerAuthorizer({"owned": "system:serviceaccount:kube-system:skep-actor-one", "free": EXTERNAL, "nobodys": ""})
+OWNER = authenticated(Identity("system:actor:one"))
+OTHER = authenticated(Identity("system:actor:two"))
+
+
+class Says:
+    """An authorizer that always says the same."""
+
+    def __init__(self, decision: Decision) -> None:
+        self._decision = decision
+
+    def decide(self, attributes: Attributes) -> Decision:
+        del attributes
+        return self._decision
+
+
+YES, NO = Says(Decision(True)), Says(Decision(False))
+OWNERS = {"owned": "system:actor:one", "free": EXTERNAL, "nobodys": ""}
+AUTHORIZER = OwnerAuthorizer(OWNERS, then=YES)
 VERBS = ["get", "list", "watch", "create", "update", "patch", "delete", "deletecollection"]
 
 
@@ -28,10 +43,7 @@ def asked(who: Identity, verb: str, resource: str, subresource: str = "") -> str
 def test_a_status_is_written_by_its_owner_alone(verb: str) -> None:
     assert asked(OWNER, verb, "owned", "status") is None
     for who in (ADMIN, OTHER):
-        assert (
-            asked(who, verb, "owned", "status")
-            == "the status of owned is written by its owner alone, system:serviceaccount:kube-system:skep-actor-one"
-        )
+        assert asked(who, verb, "owned", "status") == "the status of owned is written by its owner alone, system:actor:one"
 
 
 @pytest.mark.parametrize("who", [ADMIN, OWNER, OTHER], ids=lambda who: who.username)
@@ -48,7 +60,7 @@ def test_a_status_that_no_actor_owns_is_written_by_nobody(who: Identity) -> None
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_everything_else_is_open_to_whoever_is_authenticated(verb: str) -> None:
+def test_everything_else_is_left_to_others(verb: str) -> None:
     for resource in ("owned", "free", "nobodys"):
         for subresource in ("", "scale", "finalize"):
             assert asked(OTHER, verb, resource, subresource) is None
@@ -56,24 +68,25 @@ def test_everything_else_is_open_to_whoever_is_authenticated(verb: str) -> None:
 
 
 @pytest.mark.parametrize("verb", VERBS)
-def test_whoever_is_not_authenticated_may_do_nothing(verb: str) -> None:
-    for who in (
-        Identity("system:anonymous", groups=("system:unauthenticated",)),
-        Identity("system:serviceaccount:kube-system:skep-actor-one"),
-        Identity("admin", groups=("system:masters",)),
-    ):
-        assert asked(who, verb, "free") == ""
+def test_an_owner_needs_the_right_as_well_and_what_nobody_allows_is_refused(verb: str) -> None:
+    authorizer = OwnerAuthorizer(OWNERS, then=NO)
+    for subresource in ("", "status", "scale"):
+        assert not authorizer.decide(Attributes(OWNER, verb, "owned", subresource)).allowed
+
+
+def test_masters_may_all_if_they_are_authenticated_and_others_are_left_to_others() -> None:
+    assert MastersAuthorizer(NO).decide(Attributes(ADMIN, "get", "free")).allowed
+    assert not MastersAuthorizer(NO).decide(Attributes(Identity("admin", groups=("system:masters",)), "get", "free")).allowed
+    assert not MastersAuthorizer(NO).decide(Attributes(OTHER, "get", "free")).allowed
+    assert MastersAuthorizer(YES).decide(Attributes(OTHER, "get", "free")).allowed
 
 
 @pytest.mark.parametrize("verb", ["create", "delete", "deletecollection"])
 def test_objects_that_have_a_maker_are_made_and_deleted_by_nobody_else(verb: str) -> None:
-    authorizer = OwnerAuthorizer({}, {"kept": "system:serviceaccount:kube-system:skep-actor-one", "free": ""})
+    authorizer = OwnerAuthorizer({}, {"kept": "system:actor:one", "free": ""}, then=YES)
     assert why_not(authorizer, Attributes(OWNER, verb, "kept")) is None
     for who in (ADMIN, OTHER):
-        assert (
-            why_not(authorizer, Attributes(who, verb, "kept"))
-            == "kept are made and deleted by system:serviceaccount:kube-system:skep-actor-one alone"
-        )
+        assert why_not(authorizer, Attributes(who, verb, "kept")) == "kept are made and deleted by system:actor:one alone"
         assert why_not(authorizer, Attributes(who, verb, "free")) is None
         assert why_not(authorizer, Attributes(who, verb, "others")) is None
         for allowed in ("get", "list", "watch", "update", "patch"):
@@ -81,7 +94,7 @@ def test_objects_that_have_a_maker_are_made_and_deleted_by_nobody_else(verb: str
 
 
 def test_what_is_declared_later_changes_nothing() -> None:
-    owners = {"owned": "system:serviceaccount:kube-system:skep-actor-one"}
-    authorizer = OwnerAuthorizer(owners)
-    owners["owned"] = "system:serviceaccount:kube-system:skep-actor-two"
+    owners = {"owned": "system:actor:one"}
+    authorizer = OwnerAuthorizer(owners, then=YES)
+    owners["owned"] = "system:actor:two"
     assert why_not(authorizer, Attributes(OTHER, "patch", "owned", "status")) is not None

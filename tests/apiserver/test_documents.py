@@ -23,6 +23,9 @@ def test_the_index_leads_to_every_document_by_its_hash(documents: OpenAPIDocumen
         "api/v1",
         "apis/events.k8s.io/v1",
         "apis/coordination.k8s.io/v1",
+        "apis/rbac.authorization.k8s.io/v1",
+        "apis/authentication.k8s.io/v1",
+        "apis/authorization.k8s.io/v1",
         f"apis/{GROUP}/v1",
         f"apis/{GROUP}/v1beta1",
     }

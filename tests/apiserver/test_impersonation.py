@@ -6,13 +6,80 @@ import json
 
 import pytest
 
-from admission.identity import ADMIN, Identity, authenticated
-from apiserver.impersonation import impersonated
+from admission.identity import ADMIN, MASTERS, Identity, authenticated
+from admission.review import Attributes, Decision
+from apiserver import asking
+from apiserver.impersonation import impersonated as impersonated_on
 from registry.errors import BadRequest, Forbidden, Unauthorized
 from tests.apiserver.world import NAMESPACES, SOMEBODY, TRINKETS, World
 from tests.servers import Running
 
 USER = (b"impersonate-user", b"ref-low")
+
+
+def masters(asked: Attributes) -> Decision:
+    return Decision(MASTERS in asked.identity.groups)
+
+
+def impersonated(identity: Identity | None, headers: list[tuple[bytes, bytes]], method: str, path: str) -> Identity | None:
+    on = asking.of_path(identity or Identity(""), method, path)
+    return impersonated_on(identity, headers, on, masters)
+
+
+class Asked:
+    """Allows some things, and keeps what it was asked."""
+
+    def __init__(self, *allowed: tuple[str, str, str, str]) -> None:
+        self.allowed = allowed
+        self.asked: list[tuple[str, str, str, str]] = []
+
+    def decide(self, asked: Attributes) -> Decision:
+        assert asked.verb == "impersonate"
+        said = (asked.resource, asked.subresource, asked.namespace, asked.name)
+        self.asked.append(said)
+        return Decision(said in self.allowed)
+
+
+EVERYTHING = [
+    USER,
+    (b"impersonate-group", b"g1"),
+    (b"impersonate-group", b"system:masters"),
+    (b"impersonate-uid", b"u-1"),
+    (b"impersonate-extra-scope", b"x"),
+    (b"impersonate-extra-scope", b"y"),
+]
+NEEDED = (
+    ("users", "", "", "ref-low"),
+    ("groups", "", "", "g1"),
+    ("groups", "", "", "system:masters"),
+    ("uids.authentication.k8s.io", "", "", "u-1"),
+    ("userextras.authentication.k8s.io", "scope", "", "x"),
+    ("userextras.authentication.k8s.io", "scope", "", "y"),
+)
+
+
+def test_every_part_of_another_identity_needs_a_right_of_its_own() -> None:
+    on = asking.of_path(SOMEBODY, "get", "/")
+    everything = Asked(*NEEDED)
+    assert impersonated_on(SOMEBODY, EVERYTHING, on, everything.decide) is not None
+    assert everything.asked == list(NEEDED)
+    for missing in NEEDED:
+        with pytest.raises(Forbidden):
+            impersonated_on(SOMEBODY, EVERYTHING, on, Asked(*(set(NEEDED) - {missing})).decide)
+
+
+def test_a_service_account_is_impersonated_by_namespace_and_name_and_its_own_groups_are_free() -> None:
+    on = asking.of_path(SOMEBODY, "get", "/")
+    account = [(b"impersonate-user", b"system:serviceaccount:shop:till")]
+    asked = Asked(("serviceaccounts", "", "shop", "till"))
+    assert impersonated_on(SOMEBODY, account, on, asked.decide) is not None
+    with pytest.raises(Forbidden):
+        impersonated_on(SOMEBODY, account, on, Asked(("users", "", "", "system:serviceaccount:shop:till")).decide)
+    for no_account in (b"system:serviceaccount:shop", b"system:serviceaccount:a:b:c", b"system:serviceaccount::x"):
+        users = Asked()
+        with pytest.raises(Forbidden):
+            impersonated_on(SOMEBODY, [(b"impersonate-user", no_account)], on, users.decide)
+        assert users.asked == [("users", "", "", no_account.decode())]
 
 
 def test_without_such_headers_everybody_is_who_they_are() -> None:
@@ -53,7 +120,7 @@ def test_groups_without_a_user_are_a_bad_request() -> None:
 
 
 @pytest.mark.anyio
-async def test_only_masters_may_and_the_refusal_says_who_wanted_what(world: World) -> None:
+async def test_whoever_may_not_is_refused_and_the_refusal_says_who_wanted_what(world: World) -> None:
     with pytest.raises(Unauthorized):
         impersonated(None, [USER], "get", "/")
     for path, message in (
@@ -73,7 +140,7 @@ async def test_only_masters_may_and_the_refusal_says_who_wanted_what(world: Worl
         ),
     ):
         with pytest.raises(Forbidden) as refused:
-            impersonated(SOMEBODY, [USER], "get", world.target(path))
+            impersonated_on(SOMEBODY, [USER], asking.attributes(SOMEBODY, "get", world.target(path), {}), masters)
         assert refused.value.message == message
     with pytest.raises(Forbidden, match='path "/version"'):
         impersonated(SOMEBODY, [USER], "get", "/version")
@@ -84,7 +151,8 @@ def test_a_server_takes_the_rights_of_who_is_impersonated_and_its_log_names_both
         anonymous = client.get("/api/v1/namespaces", headers={"Impersonate-User": "system:anonymous"})
         assert anonymous.status_code == 403
         assert 'User "system:anonymous" cannot list' in anonymous.json()["message"]
-        assert client.get("/api/v1/namespaces", headers={"Impersonate-User": "ref-low"}).status_code == 200
+        assert client.get("/api/v1/namespaces", headers={"Impersonate-User": "ref-low"}).status_code == 403
+        assert client.get("/api", headers={"Impersonate-User": "ref-low"}).status_code == 200
         assert client.get("/version", headers={"Impersonate-User": "ref-low"}).status_code == 200
         assert client.get("/api/v1/namespaces", headers={"Impersonate-Group": "x"}).status_code == 400
         assert client.get("/healthz", headers={"Impersonate-User": "x", "Authorization": ""}).status_code == 401

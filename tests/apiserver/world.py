@@ -8,17 +8,23 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
-from admission.identity import ADMIN, Identity, authenticated
+from admission.granting import GrantGuard
+from admission.identity import ADMIN, AUTHENTICATED, Identity, TokenReviewer, authenticated
 from admission.key_rules import KeyRules
-from admission.review import Admitter, Review
+from admission.review import Admitter, Attributes, Decision, Review
+from admission.reviews import NO_TOKENS, Reviews
 from apiserver.admitting import Admission
+from apiserver.answering import review_answers
+from apiserver.bootstrapping import bring
+from apiserver.bound import bound
 from apiserver.calls import Answer, Call
 from apiserver.manager import Manager
 from apiserver.options import parse_query
 from apiserver.patching import MERGE_PATCH
+from apiserver.roles import authorization
 from apiserver.stored import in_version
 from apiserver.target import Target, resolve, segments
-from apiserver.wiring import authorizer, chains
+from apiserver.wiring import actors_of, chains
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.builtin.apikey import API_KEY
@@ -164,18 +170,39 @@ class World:
         return self.store.list(resource).records
 
 
+class OpenAuthorizer:
+    """Whoever is authenticated may do all."""
+
+    def decide(self, attributes: Attributes) -> Decision:
+        allowed = AUTHENTICATED in attributes.identity.groups
+        return Decision(allowed, "" if allowed else "only those who are authenticated may do anything")
+
+
 @asynccontextmanager
 async def opened(
-    *plugins: Plugin, options: Options = PLAIN, seed: int = 0, admitters: Sequence[Admitter] = ()
+    *plugins: Plugin,
+    options: Options = PLAIN,
+    seed: int = 0,
+    admitters: Sequence[Admitter] = (),
+    tokens: TokenReviewer = NO_TOKENS,
+    roles: bool = False,
 ) -> AsyncIterator[World]:
-    """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`."""
+    """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`.
+
+    `roles`: rights are given by roles; otherwise whoever is authenticated may do all but what belongs to an owner.
+    """
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY))
     log = Told()
     async with open_store("sqlite://", options) as store:
-        rules = authorizer(registry)
-        handlers = Admission(chains(registry, log), (KeyRules(rules), *admitters))  # type: ignore[arg-type]
-        manager = Manager(registry, store, rules, handlers, now=lambda: NOW, chance=random.Random(seed))
+        who = authorization(registry, store, None if roles else OpenAuthorizer())
+        guards = [GrantGuard(who.rbac, who.decide)] if roles else []
+        handlers = Admission(chains(registry, log), (KeyRules(who), *admitters, *guards))  # type: ignore[arg-type]
+        answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
+        manager = Manager(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed), subresources=answers)
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
+        if roles:
+            await world.make(NAMESPACES, "kube-system")
+            await bring(manager, ADMIN, bound(registry, actors_of(registry)))
         yield world

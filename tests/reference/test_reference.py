@@ -19,7 +19,8 @@ FEATURES = frozenset({
     "widgets", "gadgets", "builtin:namespace", "builtin:configmap", "builtin:secret", "builtin:serviceaccount", "builtin:event",
     "builtin:lease", "table", "partial-metadata", "openapi", "openapi-v2", "watch-list", "aggregated-discovery", "scale", "health",
     "exact", "compacted", "paths", "bookmarks", "watch-prefix", "apply", "strategic", "quirk",
-    "gc", "namespace-controller", "anonymous",
+    "gc", "namespace-controller", "builtin:rbac", "impersonation", "aggregation", "anonymous", "builtin:reviews", "protobuf",
+    "token-request",
 })
 # fmt: on
 """What this server has. A case that needs anything else is not played."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from registry.builtin import CONFIG_MAP, EVENT, KINDS, LEASE, NAMESPACE, SECRET, SERVICE_ACCOUNT
+from registry.builtin import CONFIG_MAP, EVENT, KINDS, LEASE, NAMESPACE, ROLES, SECRET, SERVICE_ACCOUNT
 from registry.builtin import event as events
 from registry.kinds import EXTERNAL, Kind, Registry
 from registry.times import since
@@ -38,14 +38,26 @@ def row(kind: Kind, document: Document, version: int = 0) -> dict[str, Any]:
 
 def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
     registry = Registry(KINDS)
-    assert registry.groups == {"": ("v1",), "events.k8s.io": ("v1",), "coordination.k8s.io": ("v1",)}
-    assert {(kind.name, kind.namespaced, kind.has_status) for kind in KINDS} == {
+    groups = (
+        "",
+        "events.k8s.io",
+        "coordination.k8s.io",
+        "rbac.authorization.k8s.io",
+        "authentication.k8s.io",
+        "authorization.k8s.io",
+    )
+    assert registry.groups == dict.fromkeys(groups, ("v1",))
+    assert {(kind.name, kind.namespaced, kind.has_status) for kind in KINDS if kind.stored} == {
         ("ConfigMap", True, False),
         ("Event", True, False),
         ("Namespace", False, True),
         ("Secret", True, False),
         ("ServiceAccount", True, False),
         ("Lease", True, False),
+        ("Role", True, False),
+        ("ClusterRole", False, False),
+        ("RoleBinding", True, False),
+        ("ClusterRoleBinding", False, False),
     }
     assert all(kind.owner == EXTERNAL and kind.strategy.builtin and not kind.strategy.counts_generation for kind in KINDS)
 
@@ -59,6 +71,7 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         (SECRET, True, False),
         (SERVICE_ACCOUNT, True, False),
         (LEASE, False, True),
+        *((kind, True, True) for kind in ROLES),
     ],
     ids=lambda value: value.name if isinstance(value, Kind) else str(value),
 )
@@ -221,7 +234,7 @@ def test_the_name_of_a_namespace_is_a_dns_label(name: str, good: bool) -> None:
 
 def test_namespaces_are_not_deleted_all_together() -> None:
     assert "deletecollection" not in NAMESPACE.verbs
-    assert all("deletecollection" in kind.verbs for kind in KINDS if kind is not NAMESPACE)
+    assert all("deletecollection" in kind.verbs for kind in KINDS if kind.stored and kind is not NAMESPACE)
 
 
 # Lease

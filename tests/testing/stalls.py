@@ -58,9 +58,9 @@ def market(keep: Function | None = None, count: Function | None = None, **option
     plugin.kind(Stall, group="market.example", version="v1", plural="stalls")
     plugin.kind(Crate, group="market.example", version="v1", plural="crates")
     if keep is not None:
-        plugin.actor(Stall, name="market-keep", **options)(keep)
+        plugin.actor(Stall, name="market-keep", **{"writes": [Crate, Stall], **options})(keep)
     if count is not None:
-        plugin.actor(Crate, name="market-count", observes=[Observation(Stall, to=its_crates)] if count is counts else ())(count)
+        plugin.actor(Crate, name="market-count", observes=[Observation(Stall, to=its_crates if count is counts else nobody)])(count)
     return plugin
 
 
@@ -89,6 +89,12 @@ async def counts(crate: Crate, client: Client) -> Done:
 async def hopes(crate: Crate, client: Client) -> Done:
     """Wrong: does the same, and nothing wakes it when the stall changes. It hopes that the keeper was faster."""
     return await counts(crate, client)
+
+
+def nobody(stall: Stall) -> list[tuple[str, str]]:
+    """Whom a stall wakes that is only read."""
+    del stall
+    return []
 
 
 def its_crates(stall: Stall) -> list[tuple[str, str]]:
