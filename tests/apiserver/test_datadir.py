@@ -102,7 +102,7 @@ def in_a_child_as_nobody(folder: Path) -> str:
 def open_parents(tmp_path: Path) -> Path:
     """A folder that anybody may go through."""
     for parent in (tmp_path, *tmp_path.parents):
-        if parent.stat().st_uid == 0 and parent.name.startswith(("pytest-", "test_")):
+        if parent.stat().st_uid == 0 and parent.name.startswith(("pytest-", "popen-", "test_")):
             parent.chmod(0o755)
     return tmp_path
 
