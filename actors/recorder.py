@@ -37,6 +37,7 @@ _SECRETS = (
     (re.compile(r"(\w+://)[^/\s@]+@"), r"\1***@"),
     (re.compile(r"\b(authorization[\"']?\s*[:=]\s*[\"']?\w+|bearer)\s+[\w.~+/=-]{8,}", re.IGNORECASE), r"\1 ***"),
     (re.compile(r"((?:password|passwd|secret|token|api[_-]?key)[\"']?\s*[:=]\s*)[\"']?[^\s,;&\"']+", re.IGNORECASE), r"\1***"),
+    (re.compile(r"\b(skep_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+"), r"\1***"),
 )
 
 

@@ -6,6 +6,7 @@ kept.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Protocol
 
@@ -18,6 +19,11 @@ AUTHENTICATED = "system:authenticated"
 
 MASTERS = "system:masters"
 """The group that may do all, whatever the roles say (Kubernetes convention)."""
+
+ANONYMOUS = "system:anonymous"
+UNAUTHENTICATED = "system:unauthenticated"
+CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
+"""The key in `extra` under which an identity says by which credential it was known, in a form that is no secret."""
 
 
 class Identity(msgspec.Struct, frozen=True, gc=False):
@@ -43,6 +49,9 @@ def authenticated(identity: Identity) -> Identity:
 ADMIN = authenticated(Identity(username="admin", groups=(MASTERS,)))
 """Who the admin token of the data folder stands for."""
 
+NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
+"""Who asks without any credential, where that is allowed (Kubernetes convention)."""
+
 
 def service_account(namespace: str, name: str, uid: str = "", extra: tuple[tuple[str, tuple[str, ...]], ...] = ()) -> Identity:
     """Who a service account is."""
@@ -55,20 +64,30 @@ def actor_identity(name: str) -> Identity:
 
 
 class Certificate(msgspec.Struct, frozen=True):
-    """What a verified client certificate says of its owner (RFC 5280: the common name, and every organization)."""
+    """What a client certificate says of its owner (RFC 5280: the common name, and every organization). TLS has verified that its
+    authority is ours; `common_name` is empty when it names nobody, or may not be shown by clients.
+
+    `not_before` and `not_after`: when it holds, in seconds since 1970. `fingerprint` is its SHA-256.
+    """
 
     common_name: str
     organizations: tuple[str, ...] = ()
     fingerprint: str = ""
+    not_before: float = -math.inf
+    not_after: float = math.inf
 
 
 class Credentials(msgspec.Struct, frozen=True):
-    """What a request shows of itself: its headers, with names in lower case, the address it came from, and the certificate of its
-    connection, if there was one."""
+    """What a request shows of itself: its headers, with names in lower case, the address it came from, the certificate of its
+    connection, if there was one, and the path that it is for, since some are for everybody.
+
+    Of a header that came more than once the values are joined by commas.
+    """
 
     headers: Mapping[bytes, bytes] = {}
     address: str = ""
     certificate: Certificate | None = None
+    path: str = ""
 
 
 class Authenticator(Protocol):

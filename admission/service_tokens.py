@@ -20,13 +20,12 @@ from typing import Protocol
 import msgspec
 
 from admission import jwt
-from admission.identity import Credentials, Identity, service_account
+from admission.identity import CREDENTIAL_ID, Credentials, Identity, service_account
 from admission.token_keys import KeySource
 from admission.tokens import bearer
 from registry.actors import user_of_account
 from registry.errors import Unauthorized
 
-CREDENTIAL_ID = "authentication.kubernetes.io/credential-id"
 CLOCKS = 60.0
 """Seconds by which the clocks of replicas may differ."""
 FRESH = 60.0

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 
-from admission.identity import Identity
+from admission.apikeys import attempted, without_keys
+from admission.identity import CREDENTIAL_ID, Credentials, Identity
 from apiserver.negotiation import PROTOBUF, YAML
 from apiserver.protobuf import encode_status
 from apiserver.target import Target
@@ -33,6 +34,7 @@ class Exchange(msgspec.Struct):
     headers: Mapping[bytes, bytes]
     identity: Identity | None = None
     behind: Identity | None = None
+    credentials: Credentials = Credentials()
     verb: str = ""
     target: Target | None = None
     status: int = 0
@@ -47,6 +49,14 @@ class Exchange(msgspec.Struct):
         """From here on the request is from `identity`."""
         if identity is not self.identity:
             self.behind, self.identity = self.identity, identity
+
+    @property
+    def credential(self) -> str:
+        """By what the one who really asks was known, or tried to be, as the access log tells it; empty where it has no name."""
+        known = self.behind or self.identity
+        if known is None:
+            return attempted(self.credentials)
+        return dict(known.extra).get(CREDENTIAL_ID, ("",))[0] if known.extra else ""
 
     @property
     def who(self) -> str:
@@ -80,11 +90,11 @@ async def pieces(send: Send, headers: Headers, parts: Iterable[bytes], exchange:
 
 
 def status_body(error: ApiError, media: str) -> bytes:
-    """A refusal as a Status, in JSON, YAML or protobuf."""
+    """A refusal as a Status, in JSON, YAML or protobuf. It may repeat what was sent, but no key."""
     if media == PROTOBUF:
-        return encode_status(error.message, error.reason, error.code)
+        return without_keys(encode_status(error.message, error.reason, error.code))
     status = error.status()
-    return dump_yaml(status) if media == YAML else msgspec.json.encode(status)
+    return without_keys(dump_yaml(status) if media == YAML else msgspec.json.encode(status))
 
 
 def warning_headers(warnings: Iterable[str]) -> Headers:
@@ -97,5 +107,5 @@ def warning_headers(warnings: Iterable[str]) -> Headers:
         size += len(quoted)
         if size > WARNINGS_LIMIT:
             break
-        headers.append((b"warning", b'299 - "' + quoted + b'"'))
+        headers.append((b"warning", b'299 - "' + without_keys(quoted) + b'"'))
     return headers

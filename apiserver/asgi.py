@@ -15,17 +15,18 @@ from typing import Any, Protocol
 
 import msgspec
 
-from admission.identity import Authenticator, Credentials, Identity
+from admission.authentication import AuthenticatorChain
+from admission.identity import NOBODY, Credentials, Identity
 from admission.review import Attributes
 from apiserver import answers, asking, fencing, forms, refusals, watch
 from apiserver.answers import Exchange, Headers, Message, Send
 from apiserver.calls import Call
 from apiserver.forms import View
-from apiserver.impersonation import ANONYMOUS, UNAUTHENTICATED, asked, impersonated
+from apiserver.impersonation import asked, impersonated
 from apiserver.manager import Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import list_options, parse_query, text
-from apiserver.protocol import COMPLETE, CONNECTION
+from apiserver.protocol import CERTIFICATE, COMPLETE, CONNECTION
 from apiserver.target import PageNotFound, Target, resolve, resource_parts
 from registry.documents import dump_yaml
 from registry.errors import (
@@ -51,10 +52,8 @@ NO_CACHE = (b"cache-control", b"no-cache, private")
 JSON_HEADER = (b"content-type", b"application/json")
 MEDIA = {JSON: JSON_HEADER, YAML: (b"content-type", b"application/yaml")}
 TEXT = "text/plain; charset=utf-8"
-PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
-"""Paths that answer without a credential."""
-NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
-"""Who asks for a public path without a credential."""
+JOINED = (b"accept", b"authorization", b"x-api-key")
+"""Headers whose values are joined where there are several: Accept is a list, and no credential has a comma in it: two are none."""
 COMPLAIN_EVERY = 10.0
 """Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
@@ -65,7 +64,7 @@ class AccessLog(Protocol):
     """Where a line about every request goes: see `apiserver.logs`."""
 
     def record(
-        self, identity: str, verb: str, resource: str, namespace: str, name: str, status: int, duration_s: float
+        self, identity: str, verb: str, resource: str, namespace: str, name: str, status: int, duration_s: float, credential: str
     ) -> None: ...
 
 
@@ -92,7 +91,7 @@ class App:
         manager: Manager,
         store: SqlStore,
         pages: ASGI,
-        authenticator: Authenticator,
+        authenticator: AuthenticatorChain,
         *,
         access: AccessLog,
         log: Log,
@@ -112,7 +111,7 @@ class App:
         self._body_limit = body_limit
         self._timing = timing
         self._targets: dict[bytes, Target] = {}
-        self._streams: set[watch.Stream] = set()
+        self._streams: dict[watch.Stream, Credentials] = {}
         self._fanout = watch.Fanout()
         self._ending = False
         self._complained_at = -COMPLAIN_EVERY
@@ -127,6 +126,17 @@ class App:
         self._ending = True
         for stream in tuple(self._streams):
             stream.leave()
+
+    async def check_watches(self) -> None:
+        """Lets those streams end whose credential does not hold any more: it is revoked, or over."""
+        holds: dict[tuple[object, ...], bool] = {}  # by what was shown: many streams show the same
+        for stream, credentials in tuple(self._streams.items()):
+            shown = (*(credentials.headers.get(name) for name in JOINED[1:]), credentials.certificate)
+            if shown not in holds:
+                holds[shown] = await self._authenticator.holds(credentials)
+                await asyncio.sleep(0)  # to tell it of many takes a while, and requests need not wait for all
+            if not holds[shown]:
+                stream.leave()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answers one request."""
@@ -152,9 +162,8 @@ class App:
             self._record(exchange, time.perf_counter() - begun)
 
     async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
-        exchange.identity = await self._authenticator.authenticate(Credentials(exchange.headers, _address(scope)))
-        if exchange.identity is None and not exchange.path.startswith(PUBLIC):
-            raise Unauthorized
+        exchange.credentials = Credentials(exchange.headers, _address(scope), scope.get(CERTIFICATE), exchange.path)
+        exchange.identity = await self._authenticator.authenticate(exchange.credentials)
         raw_path: bytes = scope["raw_path"]
         target = self._targets.get(raw_path)
         if target is None:
@@ -285,12 +294,12 @@ class App:
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,
         )
-        await self._run_stream(stream, place, receive)
+        await self._run_stream(stream, place, receive, exchange.credentials)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
-    async def _run_stream(self, stream: watch.Stream, place: watch.Begin, receive: Receive) -> None:
+    async def _run_stream(self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials) -> None:
         """Runs a stream beside a task that notices when the client goes away, or takes nothing."""
-        self._streams.add(stream)
+        self._streams[stream] = credentials
         if self._ending:  # it began while the others were told to end
             stream.leave()
         running = asyncio.current_task()
@@ -312,7 +321,7 @@ class App:
             await stream.run(place)
         finally:
             listener.cancel()
-            self._streams.discard(stream)
+            self._streams.pop(stream, None)
 
     async def _refuse(self, exchange: Exchange, error: ApiError, send: Send) -> None:
         if exchange.sent:
@@ -344,20 +353,22 @@ class App:
         identity = exchange.who
         target = exchange.target
         if target is None:
-            self._access.record(identity, exchange.verb or exchange.method.lower(), "", "", exchange.path, exchange.status, seconds)
+            verb = exchange.verb or exchange.method.lower()
+            self._access.record(identity, verb, "", "", exchange.path, exchange.status, seconds, exchange.credential)
             return
         resource = f"{target.kind.resource}/{target.subresource}" if target.subresource else target.kind.resource
-        self._access.record(identity, exchange.verb, resource, target.namespace or "", target.name, exchange.status, seconds)
+        namespace, credential = target.namespace or "", exchange.credential
+        self._access.record(identity, exchange.verb, resource, namespace, target.name, exchange.status, seconds, credential)
 
 
 def _headers(raw: Sequence[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
-    """Headers by name. Accept is a list and is joined; of others that are there more than once the first counts."""
+    """Headers by name. Of one that is there more than once the first counts, unless it is one of `JOINED`."""
     found = dict(raw)
     if len(found) == len(raw):
         return found
     found = {}
     for name, value in raw:
-        if name == b"accept" and name in found:
+        if name in JOINED and name in found:
             found[name] += b"," + value
         else:
             found.setdefault(name, value)

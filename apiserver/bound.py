@@ -18,12 +18,10 @@ import msgspec
 from actors.actor import Actor
 from actors.builtin import namespaces
 from actors.permissions import Permission, permissions
-from admission.identity import AUTHENTICATED, MASTERS
-from admission.rbac import SERVICE_ACCOUNT
+from admission.identity import AUTHENTICATED, MASTERS, UNAUTHENTICATED
 from admission.rules import Rule, on_wire
 from apiserver import builtins
-from apiserver.impersonation import UNAUTHENTICATED
-from registry.actors import ACTOR_NAMESPACE, account_name, user_of
+from registry.actors import ACTOR_NAMESPACE, SERVICE_ACCOUNT, account_name, user_of
 from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.namespace import Namespace
 from registry.builtin.rbac import GROUP, ClusterRole

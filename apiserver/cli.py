@@ -18,6 +18,8 @@ from typing import Annotated, Any
 import typer
 
 from apiserver.cli_actor import actor_commands
+from apiserver.cli_certificate import certificate_commands
+from apiserver.cli_key import key_commands
 from apiserver.cli_token_keys import token_keys
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
 from apiserver.plugins import check_own_packages, load_plugins
@@ -39,6 +41,8 @@ app.add_typer(db, name="db")
 app.add_typer(token, name="token")
 app.add_typer(actor_commands, name="actor")
 app.add_typer(token_keys, name="token-keys")
+app.add_typer(key_commands, name="key")
+app.add_typer(certificate_commands, name="certificate")
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

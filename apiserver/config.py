@@ -22,7 +22,7 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args, get_origin, ge
 import msgspec
 from msgspec import Meta
 
-from apiserver.sections import Actors, Events, History, Insight, Limits, Log, Oidc, Tls, Tokens, Watch
+from apiserver.sections import Actors, Authentication, Events, History, Insight, Limits, Log, Oidc, Tls, Tokens, Watch
 
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
@@ -87,6 +87,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     tls: Tls = Tls()
     tokens: Tokens = Tokens()
     oidc: Oidc = Oidc()
+    authentication: Authentication = Authentication()
     limits: Limits = Limits()
     watch: Watch = Watch()
     history: History = History()

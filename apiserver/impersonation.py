@@ -13,10 +13,10 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
-from admission.identity import AUTHENTICATED, Identity
-from admission.rbac import SERVICE_ACCOUNT
+from admission.identity import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, Identity
 from admission.review import Attributes, Decision
 from apiserver import refusals
+from registry.actors import SERVICE_ACCOUNT
 from registry.errors import BadRequest, Unauthorized
 from registry.names import dns1123_label, dns1123_subdomain
 
@@ -24,8 +24,6 @@ Decide = Callable[[Attributes], Decision]
 
 PREFIX = b"impersonate-"
 EXTRA = b"impersonate-extra-"
-ANONYMOUS = "system:anonymous"
-UNAUTHENTICATED = "system:unauthenticated"
 AUTHENTICATION = "authentication.k8s.io"
 
 

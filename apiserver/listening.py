@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import ssl
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
@@ -21,8 +22,14 @@ GOODBYE = 0.25
 """Seconds for clients to answer the end of TLS."""
 
 
-def http_config(app: Any, *, cert_file: Path, key_file: Path, limits: Limits, grace: float) -> uvicorn.Config:
-    """How uvicorn serves an ASGI application: HTTP/1.1 over TLS, within the limits. `grace` is in seconds."""
+def http_config(
+    app: Any, *, cert_file: Path, key_file: Path, limits: Limits, grace: float, client_ca: Path | None = None
+) -> uvicorn.Config:
+    """How uvicorn serves an ASGI application: HTTP/1.1 over TLS, within the limits. `grace` is in seconds.
+
+    With a `client_ca` (PEM) clients may show a certificate; one that is not of these authorities, not for clients, or not in its
+    time ends the handshake.
+    """
     return uvicorn.Config(
         app,
         http=bounded(limits.header_bytes, limits.request_seconds),
@@ -34,6 +41,8 @@ def http_config(app: Any, *, cert_file: Path, key_file: Path, limits: Limits, gr
         proxy_headers=False,
         ssl_certfile=cert_file,
         ssl_keyfile=key_file,
+        ssl_cert_reqs=ssl.CERT_NONE if client_ca is None else ssl.CERT_OPTIONAL,
+        ssl_ca_certs=client_ca,
         timeout_keep_alive=KEEP_ALIVE,
         timeout_graceful_shutdown=max(1, int(grace)),
         backlog=BACKLOG,

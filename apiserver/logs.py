@@ -47,6 +47,7 @@ SECRET_TEXTS = (
     (re.compile(r"(://[^\s:/@]*):[^\s/@]+@"), rf"\1:{MASK}@"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
     (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),
+    (re.compile(r"\b(skep_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+"), rf"\1{MASK}"),
     (re.compile(r"\b(token|password|secret)=[^\s&,;]+", re.IGNORECASE), rf"\1={MASK}"),
 )
 
@@ -153,8 +154,8 @@ class Sink:
             self._torn = True
 
 
-class Access(msgspec.Struct, frozen=True, gc=False):
-    """A line of the access log. The field names are the log's."""
+class Access(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
+    """A line of the access log. The field names are the log's. `credential` is there where it has a name that is no secret."""
 
     time: str
     level: str
@@ -166,6 +167,7 @@ class Access(msgspec.Struct, frozen=True, gc=False):
     name: str
     status: int
     duration_ms: float
+    credential: str = ""
 
 
 class AccessLog:
@@ -196,6 +198,7 @@ class AccessLog:
         name: str,
         status: int,
         duration_s: float,
+        credential: str = "",
     ) -> None:
         """Logs a request. Never raises, whatever a client sent.
 
@@ -206,7 +209,9 @@ class AccessLog:
             return
         level = "info" if status < 500 else "error"
         duration = int(duration_s * 1e6) / 1000
-        access = Access(self._time(), level, "request", identity, verb, resource, namespace, name, status, duration)
+        if "skep_" in name:  # somebody may have put a key into a path
+            name = str(_masked(None, name))
+        access = Access(self._time(), level, "request", identity, verb, resource, namespace, name, status, duration, credential)
         try:
             self._later(self._render(access) + b"\n")
         except UnicodeEncodeError:  # half a surrogate pair, from bytes that were no text
@@ -350,7 +355,8 @@ def _console(colours: bool) -> Callable[[object, str, Event], bytes]:
 
 def _access_text(access: Access) -> bytes:
     where = f"{access.namespace}/{access.name}" if access.namespace else access.name
-    said = f"{access.identity or '-'} {access.verb} {access.resource} {where}".replace("  ", " ")
+    by = f" ({access.credential})" if access.credential else ""
+    said = f"{access.identity or '-'}{by} {access.verb} {access.resource} {where}".replace("  ", " ")
     return f"{access.time} [{access.level:<8}] {_printable(said)} {access.status} {access.duration_ms}ms".encode()
 
 

@@ -130,11 +130,11 @@ class Manager:
         allowed = kind.verbs_of(target.subresource)
         if allowed is None:
             raise refusals.not_found(target)
-        if target.subresource in kind.extra_subresources:
-            if verb not in allowed or (kind.resource, target.subresource) not in self._subresources:
-                raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
-        elif verb not in allowed:
+        own = (kind.resource, target.subresource) in self._subresources
+        if verb not in allowed and not own:
             raise refusals.no_verb(target, verb)
+        if verb not in allowed or (verb == "create" and not own):  # nothing is created below an object, but by those who answer so
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
 
     # Reading
 
@@ -361,7 +361,8 @@ class Manager:
         if not prepare.held(kind, old):
             if not options.dry_run:
                 await self._commit(call, Remove(record.key, record.revision))
-            return Answer(document=deleting.gone(target, record))
+            shown = in_version(target.version, record) if kind.strategy.answers_deleted else deleting.gone(target, record)
+            return Answer(document=shown)
         if "deletionTimestamp" in old["metadata"]:
             return Answer(record=record)
         waiting = prepare.marked(kind, old, self._now())

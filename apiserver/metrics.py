@@ -15,6 +15,7 @@ from prometheus_client.exposition import choose_encoder
 
 from actors.actor import Result
 from actors.insight import Distribution, Snapshot
+from admission.authentication import Failures
 from apiserver.supervision import WELL, Supervisor
 from apiserver.watchdog import Blockages
 
@@ -167,6 +168,7 @@ class Metrics:
         version: str,
         blockages: Callable[[], Blockages],
         watches: Callable[[], int],
+        failures: Failures,
     ) -> None:
         """`now` is the clock of the actors; the other functions tell what is so when they are called."""
         self._supervisors = supervisors
@@ -174,6 +176,7 @@ class Metrics:
         self._version = version
         self._blockages = blockages
         self._watches = watches
+        self._failures = failures
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
@@ -190,6 +193,9 @@ class Metrics:
         yield CounterMetricFamily("skep_event_loop_blocked", "How often the event loop was blocked", value=blockages.times)
         yield CounterMetricFamily("skep_event_loop_blocked_seconds", "How long, together", value=blockages.seconds)
         yield GaugeMetricFamily("skep_watches", "Watches that clients have open", value=self._watches())
+        yield CounterMetricFamily("skep_failed_logins", "Requests whose credential was refused", value=self._failures.total)
+        slowed = self._failures.slowed
+        yield CounterMetricFamily("skep_slowed_logins", "Failed logins that were told to come back later", value=slowed)
         yield from self._process.collect()
 
 

@@ -13,8 +13,13 @@ from typing import Any
 import msgspec
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+from admission.identity import Certificate
+from apiserver.peer import peer_certificate
+
 CONNECTION = "skep.connection"
 """Where the scope of a request has its connection, for `pusher`."""
+CERTIFICATE = "skep.certificate"
+"""Where the scope of a request has the certificate that the client has shown (`admission.identity.Certificate`), if it has."""
 COMPLETE = "skep.complete"
 """Is in the scope of a request whose body is here already: reading it needs no time limit."""
 
@@ -98,11 +103,13 @@ class BoundedProtocol(HttpToolsProtocol):
     _head_size = 0  # bytes that came since the begin of the request
     _between = 0  # bytes that came since the last piece of a body: trailers, and what chunks say of themselves
     _refused = False  # what comes now belongs to nothing
+    _certificate: Certificate | None = None  # of the client; read once, since it stays while the connection lasts
     _timer: asyncio.TimerHandle | None = None  # runs while a head is awaited, or the end of a client that goes on sending
 
     def connection_made(self, transport: Any) -> None:
         """A client is there, and has to say something soon."""
         super().connection_made(transport)
+        self._certificate = peer_certificate(transport)
         self.transport = self._joined = Joined(transport, self._end)  # type: ignore[assignment]
         self._await_head()
 
@@ -142,6 +149,8 @@ class BoundedProtocol(HttpToolsProtocol):
             self._too_large()
             return
         self.scope[CONNECTION] = self  # type: ignore[literal-required]
+        if self._certificate is not None:
+            self.scope[CERTIFICATE] = self._certificate  # type: ignore[literal-required]
         super().on_headers_complete()
 
     def on_body(self, body: bytes) -> None:

@@ -67,6 +67,14 @@ class Remote:
         """What is at a path. Raises Refused, StartError."""
         return self._asked("GET", path)
 
+    def create(self, path: str, document: Document) -> Document:
+        """Makes an object in the collection at a path. Raises Refused, StartError."""
+        return self._asked("POST", path, content=json.dumps(document), headers={"Content-Type": "application/json"})
+
+    def delete(self, path: str) -> Document:
+        """Deletes the object at a path. Raises Refused, StartError."""
+        return self._asked("DELETE", path)
+
     def merge(self, path: str, change: Document) -> Document:
         """What a merge patch makes of the object at a path. Raises Refused, StartError."""
         return self._asked("PATCH", path, content=json.dumps(change), headers={"Content-Type": MERGE_PATCH})
@@ -105,7 +113,7 @@ class Remote:
             )
         if answer.status_code == 401:
             hint = "`skep token rotate` needs a new start of the server; is this the kubeconfig of that server?"
-            return Refused(401, f"the token in {self.origin} is not accepted at {self.server}", hint)
+            return Refused(401, f"the credential in {self.origin} is not accepted at {self.server}", hint)
         return Refused(answer.status_code, _line(document.get("message") or document.get("reason") or answer.status_code))
 
 

@@ -97,6 +97,33 @@ class Oidc(msgspec.Struct, frozen=True, kw_only=True):
     ] = 86_400.0
 
 
+class Authentication(msgspec.Struct, frozen=True, kw_only=True):
+    """How it is known who asks: keys, tokens, certificates, and what is answered to nobody."""
+
+    anonymous: Annotated[
+        Literal["off", "health", "on"],
+        Meta(description="What who shows no credential may ask for: nothing; health and version; or what roles allow."),
+    ] = "health"
+    test_keys: Annotated[bool, Meta(description="Whether API keys that begin with `skep_test_` are taken.")] = True
+    client_certificates: Annotated[bool, Meta(description="Whether clients may show a certificate.")] = True
+    client_ca: Annotated[
+        Path | None,
+        Meta(description="Authorities of clients' certificates, PEM. Else one is made in the data folder, for clients alone."),
+    ] = None
+    admin_credential: Annotated[
+        Literal["token", "certificate"], Meta(description="What the kubeconfig of the data folder shows for the admin.")
+    ] = "token"
+    failures: Annotated[
+        int, Meta(ge=1, le=1_000_000, description="How many logins from one address may fail at once. More are answered with 429.")
+    ] = 100
+    failures_per_second: Annotated[
+        float, Meta(ge=0.001, le=1_000_000, description="How many more may fail each second. Good logins are never counted.")
+    ] = 10.0
+    recheck_seconds: Annotated[
+        float, Meta(ge=0.1, le=3600, description="A watch ends at most this long after its credential; after a revocation at once.")
+    ] = 10.0
+
+
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
     """What one request may be. More is refused with a 4xx Status before it costs anything."""
 

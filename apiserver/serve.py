@@ -40,10 +40,9 @@ from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import ADMIN, actor_identity
+from admission.identity import actor_identity
 from admission.token_keys import KeySource
-from admission.tokens import TokenTable
-from apiserver import datadir, electing, kubeconfig, tls
+from apiserver import authenticating, client_certificates, datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
 from apiserver.asgi import App, Timing
 from apiserver.builtins import Builtins
@@ -65,6 +64,7 @@ from apiserver.watchdog import Watchdog
 from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
+from registry.builtin.apikey import API_KEY
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from storage.feed import Limits
@@ -87,7 +87,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     ..."""
     with _logging(settings) as logs:
         check_issuer(settings.oidc, settings.tokens)
-        registry = build(plugins, (*KINDS, ACTOR))
+        registry = build(plugins, (*KINDS, ACTOR, API_KEY))
         actors = actors_of(registry) if settings.actors.run else []
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
@@ -122,6 +122,7 @@ class Place:
     listener: socket.socket
     url: str
     certificate: tls.Certificate
+    client_ca: Path | None
     token: str
     keys: KeySource
     kubeconfig: str
@@ -129,13 +130,14 @@ class Place:
 
 def _place(settings: Settings, folder: Path, listener: socket.socket, address: Address, log: Logger) -> Place:
     token = datadir.admin_token(folder, log.warning)
-    certificate = tls.certificate(
-        folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=datetime.now(UTC)
-    )
+    now = datetime.now(UTC)
+    certificate = tls.certificate(folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=now)
+    client_ca = client_certificates.authority_file(folder, settings.authentication, now)
     url = kubeconfig.server_url(address)
-    path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token)
     keys = token_keys(folder, settings.tokens, log, time.monotonic)
-    return Place(listener, url, certificate, token, keys, kubeconfig.export_line(path))
+    pair = authenticating.admin_pair(folder, settings.authentication, now)
+    path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token, client=pair)
+    return Place(listener, url, certificate, client_ca, token, keys, kubeconfig.export_line(path))
 
 
 async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], place: Place, logs: Logs) -> int:
@@ -166,18 +168,17 @@ class Server:
         self._ready = False
         self._metrics: Metrics | None = None
         chance = PooledRandom()
-        bound = settings.limits.body_bytes
         self._trusted = Trusted(settings.tokens, settings.oidc, place.keys, store, logs.logger.bind(), time.time, time.monotonic)
-        self._known = TokenTable([(place.token, ADMIN)])
+        self._logins = self._authentication(logs.logger)
         self.manager = make_manager(
             registry,
             store,
             logs.logger,
             now=time.time,
             chance=chance,
-            body_bytes=bound,
+            body_bytes=settings.limits.body_bytes,
             subresources=self._trusted.subresources(registry),
-            tokens=self._trusted.reviews([self._known]),
+            tokens=self._trusted.reviews(self._logins.tables),
         )
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
@@ -198,6 +199,14 @@ class Server:
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
         self.app = self._app(registry, logs.access, chance)
 
+    def _authentication(self, log: Logger) -> authenticating.Logins:
+        """Every kind of credential, followed as it changes."""
+        others = self._trusted.authenticators
+        logins = authenticating.Logins(self._settings.authentication, self._place.token, SystemClock(), log.bind(), others)
+        logins.follow(self._store)
+        self._trusted.follow(self._store, logins.changed)
+        return logins
+
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
         health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
@@ -212,7 +221,7 @@ class Server:
                 self._scrape,
                 self._trusted.documents(self._place.url),
             ),
-            self._known,
+            self._logins.chain,
             access=access,
             log=self._log,
             now=time.time,
@@ -232,6 +241,7 @@ class Server:
                 version=distribution_version("skep"),
                 blockages=lambda: self._watchdog.blockages,
                 watches=lambda: self.app.watchers,
+                failures=self._logins.failures,
             )
         return self._metrics.scrape(accept)
 
@@ -291,6 +301,7 @@ class Server:
             tasks.start_soon(self._compact, self._settings.history)
             tasks.start_soon(self._actor_objects.run)
             tasks.start_soon(self._trusted.run)
+            tasks.start_soon(self._logins.run, ManagerDoor(self.manager, SYSTEM), self.app.check_watches)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 actors.start_soon(self._builtins.run)
                 for supervisor in self._supervisors:
@@ -305,6 +316,7 @@ class Server:
                 self._builtins.stop(self._settings.shutdown_grace_seconds)
                 self.app.end_watches()
                 http.should_exit = True
+            await self._logins.finish(ManagerDoor(self.manager, SYSTEM))
             self._store.end_watches()
             tasks.cancel_scope.cancel()
 
@@ -316,6 +328,7 @@ class Server:
             key_file=certificate.key_file,
             limits=settings.limits,
             grace=settings.shutdown_grace_seconds,
+            client_ca=self._place.client_ca,
         )
 
     def _announce(self) -> None:

@@ -1,4 +1,4 @@
-"""Actors as people read them in a terminal, and as programs do."""
+"""Actors and API keys as people read them in a terminal, and as programs do."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
+from registry.builtin import apikey
+from registry.builtin.common import made
 from registry.documents import dump_yaml
 from registry.times import age, parse_time, since
 
@@ -62,6 +64,33 @@ def one(found: Document, output: str) -> None:
         if more > 0:
             shown.append(Text(f"and {more} more", style="dim"))
     _print(*shown)
+
+
+def keys(found: Document, output: str) -> None:
+    """A list of API keys."""
+    if output == "name":
+        sys.stdout.writelines(f"{_name(each)}\n" for each in found["items"])
+    elif output != "table":
+        _machine(found, output)
+    elif not found["items"]:
+        _print(Text("this server has no keys", style="dim"))
+    else:
+        now = time.time()
+        headings = ("NAME", "USER", "KEY", "EXPIRES", "LAST USED", "GROUPS", "DESCRIPTION", "AGE")
+        rows = ([each["metadata"]["name"], *apikey.cells(each, now), made(each, now)] for each in found["items"])
+        _print(_table(headings, rows))
+
+
+def key(found: Document, secret: str, output: str) -> None:
+    """A new API key, for programs: its object, with the key itself beside, unless it is empty."""
+    if output == "name":
+        sys.stdout.write(f"{_name(found)}\n")
+    else:
+        _machine({**found, "key": secret} if secret else found, output)
+
+
+def _name(found: Document) -> str:
+    return f"apikey.skep.dev/{found['metadata']['name']}"
 
 
 def _row(found: Document, now: float) -> list[Any]:

@@ -55,9 +55,9 @@ def certificate(folder: Path, tls: Tls, *, host: str, hostname: str, now: dateti
     if tls.cert and tls.key:
         return _supplied(tls.cert, tls.key, tls.ca, now)
     names = server_names(host, hostname, tls.names)
-    authority, authority_key = _authority(folder, now)
-    issued = _kept(folder, authority, names, now) or _issue(folder, authority, authority_key, names, now)
-    pem = authority.public_bytes(Encoding.PEM)
+    signer, signer_key = authority(folder, now)
+    issued = _kept(folder, signer, names, now) or _issue(folder, signer, signer_key, names, now)
+    pem = signer.public_bytes(Encoding.PEM)
     return Certificate(folder / "server.crt", folder / "server.key", pem, issued.not_valid_after_utc)
 
 
@@ -77,67 +77,68 @@ def server_names(host: str, hostname: str, extra: Iterable[str]) -> tuple[str, .
     return tuple(sorted(names))
 
 
-def _authority(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
-    """The authority of the folder; made when there is none, or when it ends before a server certificate would."""
-    crt, key = folder / "ca.crt", folder / "ca.key"
+def authority(folder: Path, now: datetime, stem: str = "ca") -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+    """The authority in `<stem>.crt` and `<stem>.key` of the folder; made when there is none, or when it ends before what it signs
+    would. Raises StartError when it cannot be used."""
+    crt, key = folder / f"{stem}.crt", folder / f"{stem}.key"
     hint = f"restore it from a backup, or remove {crt} and {key}: a new authority is made, and clients need the new kubeconfig"
     if not crt.exists():  # the key is written first, so that a certificate always has one
-        return _make_authority(folder, now)
-    cert, private = _read_certificate(crt, hint), _read_key(key, hint)
+        return _make_authority(folder, now, stem)
+    cert, private = read_certificate(crt, hint), _read_key(key, hint)
     if not isinstance(private, ec.EllipticCurvePrivateKey) or cert.public_key() != private.public_key():
         raise StartError(f"{key} is not the key of {crt}", hint)
     if cert.not_valid_after_utc - now < RENEW_BEFORE:
-        return _make_authority(folder, now)
+        return _make_authority(folder, now, stem)
     return cert, private
 
 
-def _make_authority(folder: Path, now: datetime) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
+def _make_authority(folder: Path, now: datetime, stem: str) -> tuple[x509.Certificate, ec.EllipticCurvePrivateKey]:
     key = ec.generate_private_key(ec.SECP256R1())
     serial = x509.random_serial_number()
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"skep-ca-{serial:x}"[:32])])
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, f"skep-{stem}-{serial:x}"[:32])])
     identifier = x509.SubjectKeyIdentifier.from_public_key(key.public_key())
     cert = (
         x509.CertificateBuilder(name, name, key.public_key(), serial, now - BACKDATE, now + CA_LIFE)
         .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_key_usage(authority=True), critical=True)
+        .add_extension(key_usage(authority=True), critical=True)
         .add_extension(identifier, critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(identifier), critical=False)
         .sign(key, hashes.SHA256())
     )
-    write_private(folder / "ca.key", _pem(key))
-    write_private(folder / "ca.crt", cert.public_bytes(Encoding.PEM))
+    write_private(folder / f"{stem}.key", private_pem(key))
+    write_private(folder / f"{stem}.crt", cert.public_bytes(Encoding.PEM))
     return cert, key
 
 
 def _issue(
-    folder: Path, authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, names: Sequence[str], now: datetime
+    folder: Path, signer: x509.Certificate, signer_key: ec.EllipticCurvePrivateKey, names: Sequence[str], now: datetime
 ) -> x509.Certificate:
     key = ec.generate_private_key(ec.SECP256R1())
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "skep")])
-    ends = min(now + SERVER_LIFE, authority.not_valid_after_utc)
-    of_authority = authority.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    ends = min(now + SERVER_LIFE, signer.not_valid_after_utc)
+    of_authority = signer.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
     general = [found for name in names if (found := _general_name(name)) is not None]
     cert = (
-        x509.CertificateBuilder(authority.subject, subject, key.public_key(), x509.random_serial_number(), now - BACKDATE, ends)
+        x509.CertificateBuilder(signer.subject, subject, key.public_key(), x509.random_serial_number(), now - BACKDATE, ends)
         .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(authority=False), critical=True)
+        .add_extension(key_usage(authority=False), critical=True)
         .add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
         .add_extension(x509.SubjectAlternativeName(general), critical=False)
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key.public_key()), critical=False)
         .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(of_authority), critical=False)
-        .sign(authority_key, hashes.SHA256())
+        .sign(signer_key, hashes.SHA256())
     )
-    write_private(folder / "server.key", _pem(key))
+    write_private(folder / "server.key", private_pem(key))
     write_private(folder / "server.crt", cert.public_bytes(Encoding.PEM))
     return cert
 
 
-def _kept(folder: Path, authority: x509.Certificate, names: Sequence[str], now: datetime) -> x509.Certificate | None:
+def _kept(folder: Path, signer: x509.Certificate, names: Sequence[str], now: datetime) -> x509.Certificate | None:
     """The certificate of the last start, if it is still good for everything that is asked of it now."""
     try:
         cert = x509.load_pem_x509_certificate((folder / "server.crt").read_bytes())
         key = load_pem_private_key((folder / "server.key").read_bytes(), None)
-        cert.verify_directly_issued_by(authority)
+        cert.verify_directly_issued_by(signer)
         held = cert.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
     except (OSError, ValueError, TypeError, InvalidSignature, x509.ExtensionNotFound):
         return None
@@ -148,7 +149,7 @@ def _kept(folder: Path, authority: x509.Certificate, names: Sequence[str], now: 
 
 def _supplied(cert_file: Path, key_file: Path, ca_file: Path | None, now: datetime) -> Certificate:
     """The user's own files, checked as far as a client would."""
-    cert = _read_certificate(cert_file, "tls.cert names a PEM file with the server's certificate first")
+    cert = read_certificate(cert_file, "tls.cert names a PEM file with the server's certificate first")
     key = _read_key(key_file, "tls.key names a PEM file with an unencrypted private key")
     if key.public_key() != cert.public_key():
         raise StartError(f"{key_file} is not the key of {cert_file}", "tls.cert and tls.key must be of one pair", exit_code=2)
@@ -164,12 +165,13 @@ def _supplied(cert_file: Path, key_file: Path, ca_file: Path | None, now: dateti
         raise StartError(f"{cert_file} and {key_file} cannot be served with: {error}", exit_code=2) from error
     pem = b""
     if ca_file:
-        _read_certificate(ca_file, "tls.ca names a PEM file with the certificates of authorities")
+        read_certificate(ca_file, "tls.ca names a PEM file with the certificates of authorities")
         pem = ca_file.read_bytes()
     return Certificate(cert_file, key_file, pem, cert.not_valid_after_utc)
 
 
-def _read_certificate(path: Path, hint: str) -> x509.Certificate:
+def read_certificate(path: Path, hint: str) -> x509.Certificate:
+    """The first certificate of a PEM file. Raises StartError, with the hint."""
     try:
         return x509.load_pem_x509_certificate(path.read_bytes())
     except OSError as error:
@@ -189,7 +191,8 @@ def _read_key(path: Path, hint: str) -> PrivateKeyTypes:
         raise StartError(f"{path} is not a private key in PEM form", hint, exit_code=2) from error
 
 
-def _key_usage(*, authority: bool) -> x509.KeyUsage:
+def key_usage(*, authority: bool) -> x509.KeyUsage:
+    """What the key of a certificate is for: signing certificates, or proving who one is."""
     return x509.KeyUsage(
         digital_signature=not authority,
         key_cert_sign=authority,
@@ -203,7 +206,8 @@ def _key_usage(*, authority: bool) -> x509.KeyUsage:
     )
 
 
-def _pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key as a file holds it."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 

@@ -21,13 +21,16 @@ from admission.token_keys import KeySource
 from admission.token_review import TokenReviews
 from apiserver import key_file, openid
 from apiserver.config import ConfigError, StartError
+from apiserver.following import follow
 from apiserver.manager import Subresource
 from apiserver.oidc_keys import DiscoveredKeys, context_of
 from apiserver.sections import Oidc, Tokens
 from apiserver.service_accounts import StoredAccounts, TokenRequests
+from apiserver.stored import is_deleting
 from registry.builtin import SERVICE_ACCOUNT
 from registry.kinds import Registry
-from storage.store import Store
+from storage.sql import SqlStore
+from storage.store import Record, Store
 
 
 class Log(Protocol):
@@ -86,10 +89,29 @@ class Trusted:
         base = url if self._settings.issuer == Tokens().issuer else self._settings.issuer
         return openid.documents(self._settings.issuer, base, self.keys)
 
+    def follow(self, store: SqlStore, ended: Callable[[], None]) -> None:
+        """Has `ended` called when an account is gone, or is going: its tokens are dead."""
+        follow(store, SERVICE_ACCOUNT.resource, _Ends(ended))
+
     async def run(self) -> None:
         """Asks the issuer for its keys whenever they are needed, until it is cancelled."""
         if self._discovered is not None:
             await self._discovered.run()
+
+
+class _Ends:
+    """Implements `Follower`."""
+
+    def __init__(self, ended: Callable[[], None]) -> None:
+        self._ended = ended
+
+    def put(self, record: Record) -> None:
+        if is_deleting(record):
+            self._ended()
+
+    def remove(self, record: Record) -> None:
+        del record
+        self._ended()
 
 
 def token_keys(folder: Path, tokens: Tokens, log: Log, now: Callable[[], float]) -> KeySource:

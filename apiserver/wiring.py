@@ -22,6 +22,7 @@ from actors.runner import Environment
 from admission.chain import Chain
 from admission.granting import GrantGuard
 from admission.identity import Identity, TokenReviewer, actor_identity, authenticated
+from admission.key_rules import KeyRules
 from admission.review import Admitter
 from admission.reviews import NO_TOKENS, Reviews
 from apiserver.actor_objects import guards
@@ -65,7 +66,8 @@ def make_manager(
     whose a token is (TokenReview); `subresources` are those of `Manager`."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     allows = authorization(registry, store)
-    admission = Admission(chains(registry, log), (*admitters, GrantGuard(allows.rbac, allows.decide)))
+    guards_of_rights = (KeyRules(allows), GrantGuard(allows.rbac, allows.decide))
+    admission = Admission(chains(registry, log), (*admitters, *guards_of_rights))
     answers = review_answers(registry, Reviews(allows, tokens, now))
     return Manager(
         registry, store, allows, admission, now=now, chance=chance, largest=largest, subresources={**answers, **subresources}

@@ -102,6 +102,7 @@ class Strategy:
     """How a kind behaves where kinds differ. The defaults are those of a custom kind.
 
     `collected` says whether objects take part in garbage collection.
+    `answers_deleted`: what a delete removes at once is answered as it was, not as a Status.
     `builtin` kinds are those of Kubernetes itself: their bodies may leave out kind and apiVersion, items of their lists carry
     neither, a wrong type in a body is a 400, and their updates need no resourceVersion unless `unconditional_update` is False.
     """
@@ -115,6 +116,7 @@ class Strategy:
     collected: bool = True
     protected: frozenset[str] = frozenset()
     finalizers_in_spec: bool = False
+    answers_deleted: bool = False
     prepare: Prepare = as_is
     check: Check = no_causes
 

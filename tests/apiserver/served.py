@@ -13,6 +13,7 @@ from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
 
+from admission.authentication import AuthenticatorChain
 from admission.identity import ADMIN
 from admission.tokens import TokenTable
 from apiserver import kubeconfig, kubeconfig_read, tls
@@ -40,14 +41,20 @@ class Served:
     credentials: Credentials
     app: App
     requests: list[tuple[str, str, str, int]]
+    shown: list[str]  # what the access log says of the credential of each request
+    kubeconfig: Path
 
 
 class _Access:
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str, int]] = []
+        self.credentials: list[str] = []
 
-    def record(self, identity: str, verb: str, resource: str, namespace: str, name: str, status: int, duration_s: float) -> None:
+    def record(
+        self, identity: str, verb: str, resource: str, namespace: str, name: str, status: int, duration_s: float, credential: str
+    ) -> None:
         self.requests.append((identity, verb, resource, status))
+        self.credentials.append(credential)
 
 
 @lru_cache(maxsize=1)
@@ -59,8 +66,15 @@ def certificate() -> tls.Certificate:
 
 
 @asynccontextmanager
-async def served(world: World, folder: Path, timing: Timing = PLAIN) -> AsyncIterator[Served]:
-    """Serves the world for the body."""
+async def served(
+    world: World,
+    folder: Path,
+    timing: Timing = PLAIN,
+    *,
+    chain: AuthenticatorChain | None = None,
+    client_ca: Path | None = None,
+) -> AsyncIterator[Served]:
+    """Serves the world for the body. Without a `chain` the token of the admin is the one credential."""
     access, shown = _Access(), certificate()
     pages = Pages(
         Discovery(world.registry),
@@ -73,7 +87,7 @@ async def served(world: World, folder: Path, timing: Timing = PLAIN) -> AsyncIte
         world.manager,
         world.store,
         pages,
-        TokenTable([(TOKEN, ADMIN)]),
+        chain or AuthenticatorChain([TokenTable([(TOKEN, ADMIN)])]),
         access=access,
         log=world.log,
         now=lambda: NOW,
@@ -81,11 +95,11 @@ async def served(world: World, folder: Path, timing: Timing = PLAIN) -> AsyncIte
         body_limit=3 * 2**20,
         timing=timing,
     )
-    config = http_config(app, cert_file=shown.cert_file, key_file=shown.key_file, limits=Limits(), grace=1)
+    config = http_config(app, cert_file=shown.cert_file, key_file=shown.key_file, limits=Limits(), grace=1, client_ca=client_ca)
     listener, address = bind(Address("127.0.0.1", 0))
     path = kubeconfig.write(folder, server=kubeconfig.server_url(address), ca_pem=shown.ca_pem, token=TOKEN)
     with listener:
         async with serving(config, listener) as server:
-            yield Served(kubeconfig_read.read(path), app, access.requests)
+            yield Served(kubeconfig_read.read(path), app, access.requests, access.credentials, path)
             app.end_watches()
             server.should_exit = True

@@ -52,6 +52,20 @@ def record(access: AccessLog, *, name: str = "home", status: int = 200, identity
     access.record(identity, "get", "probes.uptime.example", "shop", name, status, 0.0012345)
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_access_log_names_the_credential_and_shows_no_key(written: Written, form: Literal["json", "console"]) -> None:
+    with written.sink as sink:
+        access = AccessLog(sink, form=form)
+        access.record("ann", "get", "", "", "/apis/skep_live_abcdS3CRETs3cret", 404, 0.001, "skep_live_abcd")
+        access.record("admin", "get", "", "", "/apis", 200, 0.001)
+    first, second = written.lines()
+    assert "S3CRET" not in first
+    assert "/apis/skep_live_abcd***" in first
+    assert ('"credential":"skep_live_abcd"' if form == "json" else "ann (skep_live_abcd) get") in first
+    assert "credential" not in second
+    assert "(" not in second
+
+
 def test_a_line_of_json_says_when_how_bad_and_what(written: Written) -> None:
     with written.sink as sink:
         make_logger(sink).info("server started", address="127.0.0.1:7443", kinds=3)
@@ -141,6 +155,7 @@ def test_a_traceback_is_one_event_with_a_bar_before_each_line_on_a_terminal(
         ("url", "https://a/b?token=s3cret&x=1", "https://a/b?token=***&x=1"),
         ("pem", "a -----BEGIN EC PRIVATE KEY-----\ns3cret\n-----END EC PRIVATE KEY----- b", "a *** b"),
         ("jwt", "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0x.s3cret", "***"),
+        ("error", "no user skep_live_abcdS3CRETs3cret", "no user skep_live_abcd***"),
         ("nested", {"a": {"password": "s3cret", "n": 1}}, {"a": {"password": "***", "n": 1}}),
         ("listed", ["Bearer s3cret", 2], ["Bearer ***", 2]),
         ("error", ValueError("Bearer s3cret"), "Bearer ***"),

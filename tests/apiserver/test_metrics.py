@@ -12,6 +12,7 @@ from prometheus_client.parser import text_string_to_metric_families as parse_tex
 
 from actors import Place
 from actors.insight import Distribution, Failing, Snapshot
+from admission.authentication import Failures
 from apiserver.metrics import Metrics, actor_families, exposition
 from apiserver.watchdog import Blockages
 from tests.actors.world import Stage
@@ -104,18 +105,23 @@ def metrics(**changes: Any) -> Metrics:
         "version": "1.2.3",
         "blockages": lambda: Blockages(3, 4.5, 2.0),
         "watches": lambda: 6,
+        "failures": Failures(1, 0.001, lambda: 0.0),
     }
     return Metrics([], **known | changes)
 
 
 def test_the_server_tells_of_its_loop_its_watches_and_its_process() -> None:
-    body, media = metrics().scrape()
+    failures = Failures(1, 0.001, lambda: 0.0)
+    for _ in range(3):
+        failures.failed("192.0.2.1")
+    body, media = metrics(failures=failures).scrape()
     assert media.startswith("text/plain; version=0.0.4")
     found = samples(body.decode())
     assert found["skep_build_info", "version=1.2.3"] == 1
     assert found["skep_event_loop_blocked_total", ""] == 3
     assert found["skep_event_loop_blocked_seconds_total", ""] == 4.5
     assert found["skep_watches", ""] == 6
+    assert (found["skep_failed_logins_total", ""], found["skep_slowed_logins_total", ""]) == (3, 2)
     assert found["process_resident_memory_bytes", ""] > 1_000_000
     assert found["python_gc_collections_total", "generation=0"] >= 0
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from admission.granting import GrantGuard
 from admission.identity import ADMIN, AUTHENTICATED, Identity, TokenReviewer, authenticated
+from admission.key_rules import KeyRules
 from admission.review import Admitter, Attributes, Decision, Review
 from admission.reviews import NO_TOKENS, Reviews
 from apiserver.admitting import Admission
@@ -26,6 +27,7 @@ from apiserver.target import Target, resolve, segments
 from apiserver.wiring import actors_of, chains
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
+from registry.builtin.apikey import API_KEY
 from registry.errors import ApiError
 from registry.kinds import Registry
 from registry.plugin import Plugin, build
@@ -189,12 +191,12 @@ async def opened(
 
     `roles`: rights are given by roles; otherwise whoever is authenticated may do all but what belongs to an owner.
     """
-    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR))
+    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY))
     log = Told()
     async with open_store("sqlite://", options) as store:
         who = authorization(registry, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
-        handlers = Admission(chains(registry, log), (*admitters, *guards))  # type: ignore[arg-type]
+        handlers = Admission(chains(registry, log), (KeyRules(who), *admitters, *guards))  # type: ignore[arg-type]
         answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
         manager = Manager(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed), subresources=answers)
         world = World(registry, store, manager, log)

@@ -164,7 +164,7 @@ def test_a_token_that_is_not_accepted_is_said_and_not_shown(server: Running, ske
     other.write_text(server.kubeconfig.read_text().replace(server.token, "topsecret"))
     code, _, err = skep("list", "--kubeconfig", str(other))
     assert code == 1
-    assert err.startswith(f"error: the token in {other} is not accepted at {server.url}")
+    assert err.startswith(f"error: the credential in {other} is not accepted at {server.url}")
     assert "topsecret" not in err
 
 

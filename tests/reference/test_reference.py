@@ -19,7 +19,8 @@ FEATURES = frozenset({
     "widgets", "gadgets", "builtin:namespace", "builtin:configmap", "builtin:secret", "builtin:serviceaccount", "builtin:event",
     "builtin:lease", "table", "partial-metadata", "openapi", "openapi-v2", "watch-list", "aggregated-discovery", "scale", "health",
     "exact", "compacted", "paths", "bookmarks", "watch-prefix", "apply", "strategic", "quirk",
-    "gc", "namespace-controller", "builtin:rbac", "impersonation", "aggregation", "builtin:reviews", "protobuf",
+    "gc", "namespace-controller", "builtin:rbac", "impersonation", "aggregation", "anonymous", "builtin:reviews", "protobuf",
+    "token-request",
 })
 # fmt: on
 """What this server has. A case that needs anything else is not played."""
@@ -58,7 +59,11 @@ def played(request: pytest.FixtureRequest) -> Iterator[Played]:
     """Plays the cases of all selected tests, on a server of their own. A case that has not begun when the tests end never does."""
     items = [item for item in request.session.items if isinstance(item, pytest.Function) and hasattr(item, "callspec")]
     selected = [value for item in items for value in item.callspec.params.values() if isinstance(value, Case)]
-    with running() as server, server.client() as client, ThreadPoolExecutor(THREADS) as threads:
+    with (
+        running(env={"SKEP_AUTHENTICATION_ANONYMOUS": "on"}) as server,
+        server.client() as client,
+        ThreadPoolExecutor(THREADS) as threads,
+    ):
         player = Player(client, server.token)
         yield {case.id: threads.submit(player.play, case) for case in selected}
         threads.shutdown(cancel_futures=True)
