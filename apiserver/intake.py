@@ -18,7 +18,7 @@ from apiserver.options import WriteOptions
 from apiserver.target import Target
 from registry import metadata as meta
 from registry.documents import Malformed, Parsed, parse_json, parse_yaml, unrecognized
-from registry.errors import ApiError, BadRequest, Cause, Invalid, invalid
+from registry.errors import ApiError, BadRequest, Cause, Invalid, TooLarge, invalid
 from registry.kinds import Kind, Registry, Version
 from registry.protobuf import knows, open_envelope, read_message
 from registry.schema import unreadable
@@ -41,11 +41,14 @@ class Intake:
 def parse_body(raw: bytes, content_type: str, api_version: str = "", kind: str = "") -> Parsed:
     """The document in a body, and what is wrong with its text (duplicate keys). Raises Malformed, UnsupportedMediaType.
 
-    In protobuf only the type that is named can be there: what is of another is answered with its type alone.
+    In protobuf only the type that is named can be there: what is of another is answered with its type alone. Such bodies are small,
+    and are read in the event loop: what is longer than any that says something is refused. Raises TooLarge.
     """
     media = body_media(content_type, protobuf=knows(api_version, kind))
     if media != PROTOBUF:
         return parse_yaml(raw) if media == YAML else parse_json(raw)
+    if len(raw) > LONG:
+        raise TooLarge(f"Request entity too large: limit of a {kind} in protobuf is {LONG}")
     envelope = open_envelope(raw)
     said = {"apiVersion": envelope.api_version or api_version, "kind": envelope.kind or kind}
     same = said["kind"] == kind

@@ -16,7 +16,7 @@ from apiserver.negotiation import PROTOBUF
 from apiserver.options import WriteOptions
 from apiserver.target import Target
 from registry.builtin import CONFIG_MAP, KINDS
-from registry.errors import ApiError, BadRequest, ConflictError, NotFound, UnsupportedMediaType
+from registry.errors import ApiError, BadRequest, ConflictError, NotFound, TooLarge, UnsupportedMediaType
 from registry.kinds import Registry
 from registry.protobuf import MAGIC
 from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, WIDGETS, World, opened
@@ -133,6 +133,11 @@ async def test_broken_delete_options_delete_nothing(world: World, body: bytes) -
     with pytest.raises(BadRequest):
         await world.do("delete", f"{CONFIGMAPS}/kept", body, content_type=PROTOBUF)
     assert await world.get(f"{CONFIGMAPS}/kept")
+
+
+async def test_delete_options_that_are_long_say_nothing_and_are_not_read(world: World) -> None:
+    with pytest.raises(TooLarge):
+        await world.do("delete", f"{CONFIGMAPS}/a", deletion({"dryRun": [""] * 40_000}), content_type=PROTOBUF)
 
 
 async def code_of(world: World, verb: str, path: str, body: bytes) -> int:

@@ -98,6 +98,9 @@ def test_a_token_is_made_and_recognized(kubectl: Kubectl) -> None:
     answered = json.loads(kubectl("create", "-f", "-", "-o", "json", stdin=review))
     assert answered["status"]["authenticated"]
     assert answered["status"]["user"]["username"] == f"system:serviceaccount:{kubectl.namespace}:clerk"
+    who = rows(kubectl("auth", "whoami", f"--token={token}"))
+    assert ["Username", f"system:serviceaccount:{kubectl.namespace}:clerk"] in who
+    assert kubectl.run("auth", "can-i", "list", "cm", f"--token={token}").out == "no\n"
     assert "may not specify a duration less than 10 minutes" in kubectl.refused("create", "token", "clerk", "--duration=1m")
     assert '"nobody" not found' in kubectl.refused("create", "token", "nobody")
 
