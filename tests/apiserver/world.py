@@ -8,8 +8,9 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+from admission.authentication import is_public
 from admission.granting import GrantGuard
-from admission.identity import ADMIN, AUTHENTICATED, Identity, TokenReviewer, authenticated
+from admission.identity import ADMIN, AUTHENTICATED, MASTERS, Identity, TokenReviewer, authenticated
 from admission.key_rules import KeyRules
 from admission.review import Admitter, Attributes, Decision, Review
 from admission.reviews import NO_TOKENS, Reviews
@@ -171,11 +172,13 @@ class World:
 
 
 class OpenAuthorizer:
-    """Whoever is authenticated may do all."""
+    """Whoever is authenticated may do all but act as others; everybody may see what is public."""
 
     def decide(self, attributes: Attributes) -> Decision:
-        allowed = AUTHENTICATED in attributes.identity.groups
-        return Decision(allowed, "" if allowed else "only those who are authenticated may do anything")
+        groups = attributes.identity.groups
+        known = AUTHENTICATED in groups and (attributes.verb != "impersonate" or MASTERS in groups)
+        allowed = known or is_public(attributes.path)
+        return Decision(allowed, "" if allowed or attributes.path else "only those who are authenticated may do anything")
 
 
 @asynccontextmanager
