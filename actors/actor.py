@@ -34,6 +34,7 @@ from actors.client import Client
 from actors.permissions import Permission, permissions
 from actors.selecting import Selection, selection
 from actors.workqueue import Backoff, Wake
+from registry.actors import user_of
 from registry.declarations import ActorDeclaration, DeclarationError, Observation, Place
 from registry.names import qualified_name
 from registry.resource import Condition, set_condition
@@ -152,8 +153,8 @@ class Actor:
 
     @property
     def identity(self) -> str:
-        """The user name under which it writes."""
-        return f"system:actor:{self.name}"
+        """The user name under which it acts: that of its service account."""
+        return user_of(self.name)
 
     def permissions(self) -> tuple[Permission, ...]:
         """All that it has to be allowed, made of what it owns, observes and writes."""

@@ -27,7 +27,7 @@ from actors.client import Client
 from actors.clock import Clock, sleep_until
 from actors.recorder import Log, presentable
 from actors.workqueue import Chance
-from registry.actors import LEASE_NAMESPACE
+from registry.actors import ACTOR_NAMESPACE
 from registry.builtin.lease import Lease, LeaseSpec
 from registry.errors import AlreadyExists, ConflictError, NotFound
 from registry.resource import Metadata, replace
@@ -278,7 +278,7 @@ class Elector:
                 self._log.warning("the lease cannot be reached", lease=self.name, error=shown)
 
     async def _look(self) -> None:
-        lease = await self._client.get(Lease, self.name, LEASE_NAMESPACE)
+        lease = await self._client.get(Lease, self.name, ACTOR_NAMESPACE)
         self._heard = self._clock.now()
         self._election.read(lease, self._heard)
 
@@ -288,7 +288,7 @@ class Elector:
         began = self._clock.now()
         wanted = self._election.taking(began, self._clock.time())
         if wanted is not None and not wanted.metadata.uid:
-            metadata = Metadata(name=self.name, namespace=LEASE_NAMESPACE)
+            metadata = Metadata(name=self.name, namespace=ACTOR_NAMESPACE)
             with suppress(AlreadyExists):
                 self._election.wrote(await self._client.create(replace(wanted, metadata=metadata)), began, self._clock.now())
         elif wanted is not None:

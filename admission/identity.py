@@ -7,10 +7,12 @@ kept.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 
 import msgspec
+
+from registry.actors import ACTOR_NAMESPACE, account_name, groups_of_account, user_of_account
 
 AUTHENTICATED = "system:authenticated"
 """The group of everybody who showed a credential that holds (Kubernetes convention)."""
@@ -51,6 +53,16 @@ NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
 """Who asks without any credential, where that is allowed (Kubernetes convention)."""
 
 
+def service_account(namespace: str, name: str, uid: str = "", extra: tuple[tuple[str, tuple[str, ...]], ...] = ()) -> Identity:
+    """Who a service account is."""
+    return authenticated(Identity(user_of_account(namespace, name), uid, groups_of_account(namespace), extra))
+
+
+def actor_identity(name: str) -> Identity:
+    """Who an actor is: its service account."""
+    return service_account(ACTOR_NAMESPACE, account_name(name))
+
+
 class Certificate(msgspec.Struct, frozen=True):
     """What a client certificate says of its owner (RFC 5280: the common name, and every organization). TLS has verified that its
     authority is ours; `common_name` is empty when it names nobody, or may not be shown by clients.
@@ -83,4 +95,15 @@ class Authenticator(Protocol):
 
     async def authenticate(self, credentials: Credentials) -> Identity | None:
         """None: no credential of the kind that this one knows. Raises Unauthorized: of that kind, and bad."""
+        ...
+
+
+class TokenReviewer(Protocol):
+    """Says whose a bearer token is, to those who were handed it and may ask (TokenReview)."""
+
+    async def review(self, token: str, audiences: Sequence[str]) -> tuple[Identity, tuple[str, ...]]:
+        """Whom the token stands for, and for which of the audiences it was made (none asked for: those of this server).
+
+        Raises Unauthorized, whose `why` says what is wrong.
+        """
         ...

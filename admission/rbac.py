@@ -21,13 +21,12 @@ import msgspec
 from admission.identity import Identity
 from admission.review import Attributes, Decision
 from admission.rules import Rule, Table, callings
+from registry.actors import user_of_account
 from registry.builtin.rbac import ACCOUNT, GROUP, GROUP_KIND, USER
 from registry.selectors import LabelSelector
 
 REMEMBERED = 16_384
 """Decisions that are kept."""
-SERVICE_ACCOUNT = "system:serviceaccount:"
-"""How the user names of service accounts begin; namespace and name follow, with a colon between."""
 
 
 class Place(NamedTuple):
@@ -300,16 +299,11 @@ class Rbac:
         return _refused(absent)
 
 
-def account_name(namespace: str, name: str) -> str:
-    """The user name of a service account."""
-    return f"{SERVICE_ACCOUNT}{namespace}:{name}"
-
-
 def _who(subject: Subject, namespace: str) -> Who | None:
     """As whom a subject is found; None for one that is nobody."""
     if subject.kind == ACCOUNT:
         home = subject.namespace or namespace
-        return (USER, account_name(home, subject.name)) if home else None
+        return (USER, user_of_account(home, subject.name)) if home else None
     return (subject.kind, subject.name) if subject.kind in (USER, GROUP_KIND) else None
 
 

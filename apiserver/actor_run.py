@@ -30,6 +30,7 @@ from actors.recorder import EventRecorder, presentable
 from actors.runner import Environment, Runner
 from actors.workqueue import Backoff
 from apiserver import electing
+from apiserver.bearer import keep_fresh
 from apiserver.config import Address, ConfigError, StartError
 from apiserver.kubeconfig_read import Credentials
 from apiserver.logs import Logger, Sink, form_of, make_logger, other_libraries, standard_error
@@ -107,6 +108,7 @@ class _Process:
             async with anyio.create_task_group() as tasks:
                 tasks.start_soon(self._stop, signals, leads, tasks.cancel_scope)
                 await self._connect(api)
+                tasks.start_soon(keep_fresh, api.bearer, api, SystemClock(), self._chance, self._log)
                 self._announce(where)
                 async with anyio.create_task_group() as running:
                     for leading in leads:
@@ -129,7 +131,7 @@ class _Process:
             try:
                 problems = [why for actor in self._actors for why in await self._missing(api, actor)]
             except (Unauthorized, Forbidden) as error:
-                hint = "the credential must be an admin's, which may act as the actors (group system:masters)"
+                hint = f"it must be a token of {self._actors[0].identity}, or of somebody who may impersonate that account"
                 raise StartError(f"{api.server} refuses the credential: {error.message}", hint) from error
             except (ServiceUnavailable, Timeout) as error:
                 failures += 1

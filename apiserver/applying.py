@@ -99,7 +99,7 @@ def options_of(query: Query) -> tuple[WriteOptions, bool]:
 
 async def received(body: bytes | Document, target: Target, query: Query, now: str) -> Apply:
     """The same as `parse`; a long body is read in a thread, since it may be YAML."""
-    if isinstance(body, bytes) and len(body) > intake.LONG_YAML:
+    if isinstance(body, bytes) and len(body) > intake.LONG:
         return await to_thread.run_sync(parse, body, target, query, now)
     return parse(body, target, query, now)
 

@@ -281,6 +281,7 @@ class App:
             raise ServiceUnavailable("the server is shutting down")
         if call.target.version.warning:
             call.warn(call.target.version.warning)
+        self._manager.check_verb(call)
         options = list_options(call.query, watch=True)
         matcher = self._manager.matcher(call, options)
         try:

@@ -41,7 +41,8 @@ class Logins:
         self._last_uses = LastUses(clock, log)
         self.keys = ApiKeys(clock.time, test=settings.test_keys, used=self._last_uses.note)
         self.failures = Failures(settings.failures, settings.failures_per_second, clock.now, tell=self._slowed)
-        known: Sequence[Authenticator] = (self.keys, TokenTable([(admin_token, ADMIN)]), *others, ClientCertificates(clock.time))
+        self.tables: Sequence[Authenticator] = (self.keys, TokenTable([(admin_token, ADMIN)]))
+        known: Sequence[Authenticator] = (*self.tables, *others, ClientCertificates(clock.time))
         self.chain = AuthenticatorChain(known, anonymous=settings.anonymous, failures=self.failures)
 
     def _slowed(self, address: str) -> None:

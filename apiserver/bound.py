@@ -19,10 +19,9 @@ from actors.actor import Actor
 from actors.builtin import namespaces
 from actors.permissions import Permission, permissions
 from admission.identity import AUTHENTICATED, MASTERS, UNAUTHENTICATED
-from admission.rbac import SERVICE_ACCOUNT
 from admission.rules import Rule, on_wire
 from apiserver import builtins
-from registry.actors import ACTOR, LEASE_NAMESPACE, lease_name
+from registry.actors import ACTOR_NAMESPACE, SERVICE_ACCOUNT, account_name, user_of
 from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.namespace import Namespace
 from registry.builtin.rbac import GROUP, ClusterRole
@@ -37,6 +36,9 @@ DEFAULTS = {"kubernetes.io/bootstrapping": "rbac-defaults"}
 OURS = "skep.dev/made-for"
 """The label of roles that are written anew at every start, and of those that go when nobody needs them any more."""
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
+
+ACTOR_ROLE = "system:actor:"
+"""How the names of the roles of actors begin."""
 
 READ = ("get", "list", "watch")
 WRITE = ("create", "delete", "deletecollection", "patch", "update")
@@ -154,26 +156,26 @@ def _of_kinds(registry: Registry) -> Iterator[Bound]:
 def _of_builtins(registry: Registry) -> Iterator[Bound]:
     """The server's own actors, which no plugin declares."""
     every = on("*", ("*",), ("get", "list", "watch", "patch", "delete"))
-    yield from _actor_roles(builtins.COLLECTOR, builtins.identity(builtins.COLLECTOR).username, [every])
-    yield from _actor_roles(builtins.EXPIRY, builtins.identity(builtins.EXPIRY).username, [on("*", ("*",), ("get", "delete"))])
+    yield from _actor_roles(builtins.COLLECTOR, user_of(builtins.COLLECTOR), [every])
+    yield from _actor_roles(builtins.EXPIRY, user_of(builtins.EXPIRY), [on("*", ("*",), ("get", "delete"))])
     keeper = [
         on("*", ("*",), ("get", "delete")),
         on("", ("namespaces/finalize",), ("update",)),
         *_rules(permissions(Namespace, [ServiceAccount], [ServiceAccount]), registry),
     ]
-    yield from _actor_roles(namespaces.NAME, builtins.identity(namespaces.NAME).username, keeper)
+    yield from _actor_roles(namespaces.NAME, user_of(namespaces.NAME), keeper)
     adder = [*_rules(permissions(ClusterRole, [], []), registry), on(GROUP, ("clusterroles",), ("escalate",))]
-    yield from _actor_roles(builtins.AGGREGATION, builtins.identity(builtins.AGGREGATION).username, adder)
+    yield from _actor_roles(builtins.AGGREGATION, user_of(builtins.AGGREGATION), adder)
 
 
 def _of_actor(actor: Actor, registry: Registry) -> Iterator[Bound]:
     """What an actor needs, and its lease."""
     yield from _actor_roles(actor.name, actor.identity, _rules(actor.permissions(), registry))
-    lease = [on(LEASES, ("leases",), ("get", "update", "patch"), (lease_name(actor.name),)), on(LEASES, ("leases",), ("create",))]
+    lease = [on(LEASES, ("leases",), ("get", "update", "patch"), (account_name(actor.name),)), on(LEASES, ("leases",), ("create",))]
     name, labels = _role_name(actor.name), {OURS: "actor"}
-    yield Bound(ROLE, LEASE_NAMESPACE, name, _role_body(lease), labels, exact=True)
+    yield Bound(ROLE, ACTOR_NAMESPACE, name, _role_body(lease), labels, exact=True)
     body = _binding_body("Role", name, [_user(actor.identity)])
-    yield Bound(ROLE_BINDING, LEASE_NAMESPACE, name, body, labels, exact=True)
+    yield Bound(ROLE_BINDING, ACTOR_NAMESPACE, name, body, labels, exact=True)
 
 
 def _rules(wanted: Iterable[Permission], registry: Registry) -> list[Rule]:
@@ -195,7 +197,7 @@ def _actor_roles(actor: str, username: str, rules: Iterable[Rule]) -> Iterator[B
 
 def _role_name(actor: str) -> str:
     """The name of an actor's role. An actor's name that no role could have is digested."""
-    return ACTOR + (actor if not path_segment(actor) else lease_name(actor))
+    return ACTOR_ROLE + (actor if not path_segment(actor) else account_name(actor))
 
 
 def _everywhere(name: str, rules: Iterable[Rule], *groups: str) -> Iterator[Bound]:

@@ -15,7 +15,7 @@ from actors.builtin.objects import Facts
 from actors.builtin.pool import Surroundings
 from actors.recorder import EventRecorder
 from actors.runner import Environment, Runner
-from admission.identity import Identity, authenticated
+from admission.identity import Identity, actor_identity
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
@@ -47,11 +47,11 @@ class Builtins:
         self._store = store
         facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
         self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
-        self.collector = Collector(self.census, ManagerReach(manager, identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
-        self.expiry = Expiry(self.census, ManagerReach(manager, identity(EXPIRY), facts_of), surroundings(EXPIRY))
+        self.collector = Collector(self.census, ManagerReach(manager, actor_identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
+        self.expiry = Expiry(self.census, ManagerReach(manager, actor_identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
         aggregator = aggregation.aggregator(RoleSums(manager.authorization.rbac))
-        self.aggregation = _runner(manager, aggregator, identity(AGGREGATION), surroundings(AGGREGATION))
+        self.aggregation = _runner(manager, aggregator, actor_identity(AGGREGATION), surroundings(AGGREGATION))
         self.usage = Usage(manager, store, surroundings(QUOTAS))
         self.census.tell(self.collector, self.expiry, self)
         self._stopping = anyio.Event()
@@ -100,13 +100,8 @@ class Builtins:
             pause = min(pause * 2, longest)
 
 
-def identity(name: str) -> Identity:
-    """Under which a built-in actor writes."""
-    return authenticated(Identity(f"system:actor:{name}"))
-
-
 def _namespace_runner(manager: Manager, facts_of: FactsOf, around: Surroundings) -> Runner:
-    who = identity(namespaces.NAME)
+    who = actor_identity(namespaces.NAME)
     reach = ManagerReach(manager, who, facts_of)
     return _runner(manager, namespaces.namespace_controller(reach, reach, around.clock, around.log), who, around)
 

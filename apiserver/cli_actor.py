@@ -26,6 +26,9 @@ def run(
         Path | None, typer.Option(metavar="FILE", help="Where the server is, and a credential.  [default: $KUBECONFIG]")
     ] = None,
     context: Annotated[str, typer.Option(metavar="NAME", help="A context of it.  [default: its current one]")] = "",
+    token_file: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="A token to show instead of the credential in there; read for each request.")
+    ] = None,
     server: Annotated[str, typer.Option(metavar="URL", help="Another address of the server than the one in the file.")] = "",
     actor: Annotated[list[str] | None, typer.Option(metavar="NAME", help="Only this actor. Repeat it.  [default: all]")] = None,
     health: Annotated[
@@ -59,12 +62,17 @@ def run(
         settings = load(flags=flags, environ={}, config=None, cwd=Path.cwd())
     except ConfigError as error:
         raise ConfigError([problem.replace("listen", "health") for problem in error.problems]) from None
-    credentials = kubeconfig_read.read(_file(kubeconfig), context=context, server=server)
+    credentials = kubeconfig_read.read(_file(kubeconfig), context=context, server=server, token_file=_absolute(token_file))
     options = Options(
         only=tuple(actor or ()), health=settings.listen if health else None, lease_seconds=lease, grace=grace, log=settings.log
     )
     plugins = [loaded.value for loaded in load_plugins(plugin, Plugin)]
     raise typer.Exit(run_actors(plugins, credentials, options))
+
+
+def _absolute(given: Path | None) -> Path | None:
+    """A file as it is given, whatever folder the kubeconfig is in."""
+    return None if given is None else given.absolute()
 
 
 def _file(given: Path | None) -> Path:

@@ -23,7 +23,22 @@ import msgspec
 from msgspec import Meta
 
 from apiserver.flow import wrong_rates
-from apiserver.sections import Actors, Audit, Authentication, Events, Flow, History, Insight, Limits, Log, Tls, Watch, Webhooks
+from apiserver.sections import (
+    Actors,
+    Audit,
+    Authentication,
+    Events,
+    Flow,
+    History,
+    Insight,
+    Limits,
+    Log,
+    Oidc,
+    Tls,
+    Tokens,
+    Watch,
+    Webhooks,
+)
 
 PREFIX = "SKEP_"
 NOT_SETTINGS = frozenset({"SKEP_CONFIG", "SKEP_DEBUG"})
@@ -86,6 +101,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     ] = 4.0
     log: Log = Log()
     tls: Tls = Tls()
+    tokens: Tokens = Tokens()
+    oidc: Oidc = Oidc()
     authentication: Authentication = Authentication()
     limits: Limits = Limits()
     watch: Watch = Watch()

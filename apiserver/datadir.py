@@ -19,7 +19,10 @@ from apiserver.config import StartError
 Warn = Callable[[str], None]
 
 TOKEN = "admin.token"  # noqa: S105 (the name of the file)
-SECRETS = (TOKEN, "kubeconfig", "ca.key", "client-ca.key", "server.key", "admin.key", "skep.db", "skep.db-wal", "skep.db-shm")
+SECRETS = (
+    *(TOKEN, "kubeconfig", "ca.key", "client-ca.key", "server.key", "admin.key", "token-keys.pem"),
+    *("skep.db", "skep.db-wal", "skep.db-shm"),
+)
 """Files of the folder that only its owner may read."""
 
 

@@ -22,7 +22,7 @@ def options_of(body: bytes | Document, content_type: str, query: Query) -> Delet
     document: Document = body if isinstance(body, dict) else {}
     if isinstance(body, bytes) and body:
         try:
-            document = parse_body(body, content_type).document
+            document = parse_body(body, content_type, "v1", "DeleteOptions").document
         except Malformed as error:
             raise BadRequest(f"{error.stage}{error.message}") from None
     kind, api_version = document.get("kind", "DeleteOptions"), document.get("apiVersion", "v1")

@@ -131,7 +131,8 @@ def _resources(kind: Kind, version: Version) -> Iterator[Document]:
         entry["shortNames"] = list(kind.short_names)
     if kind.categories:
         entry["categories"] = list(kind.categories)
-    entry["storageVersionHash"] = _storage_hash(kind)
+    if kind.stored:
+        entry["storageVersionHash"] = _storage_hash(kind)
     yield entry
     for name, verbs in kind.subresources.items():
         body: Document = {"name": f"{kind.plural}/{name}", "singularName": "", "namespaced": kind.namespaced}

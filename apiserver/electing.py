@@ -24,7 +24,7 @@ from apiserver.fencing import RESOURCE
 from apiserver.manager import Manager
 from apiserver.patching import MERGE_PATCH
 from apiserver.target import Target
-from registry.actors import LEASE_NAMESPACE, lease_name
+from registry.actors import ACTOR_NAMESPACE, account_name
 from registry.builtin.lease import LEASE
 
 SERVER = "server:"
@@ -50,7 +50,7 @@ def elector(actor: Actor, door: Door, terms: Terms, chance: Random, log: Log, *,
     """A candidate for an actor, under a name that no other has, and none of its own former lives."""
     me = f"{SERVER if server else socket.gethostname() + '_'}{chance.getrandbits(64):016x}"
     clock = SystemClock()
-    return Elector(TypedClient(door, clock), lease_name(actor.name), me, terms, clock, chance, log)
+    return Elector(TypedClient(door, clock), account_name(actor.name), me, terms, clock, chance, log)
 
 
 class _Spec(msgspec.Struct, rename="camel"):
@@ -63,9 +63,9 @@ class _Held(msgspec.Struct):
 
 async def free_abandoned(manager: Manager, identity: Identity) -> None:
     """Frees the leases of servers that were alone on this database before, and did not live to give them back."""
-    for record in manager.store.list(RESOURCE, LEASE_NAMESPACE).records:
+    for record in manager.store.list(RESOURCE, ACTOR_NAMESPACE).records:
         holder = msgspec.json.decode(record.desired, type=_Held).spec.holder_identity or ""
         if holder.startswith(SERVER):
-            target = Target(LEASE, LEASE.storage, LEASE_NAMESPACE, record.key.name)
+            target = Target(LEASE, LEASE.storage, ACTOR_NAMESPACE, record.key.name)
             free = {"spec": {"holderIdentity": "", "leaseDurationSeconds": 1}}
             await manager.handle(Call(identity, "patch", target, body=free, content_type=MERGE_PATCH))

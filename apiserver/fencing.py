@@ -1,8 +1,8 @@
 """Who lost the lease of an actor writes no more: the epoch of whoever runs it goes with every write, and is checked in the commit.
 
 The runners of an actor elect one of them by the Lease `kube-system/skep-actor-<name>` (`actors.lease`). Each time it is taken, its
-`leaseTransitions` grow: that is the epoch. A write by `system:actor:<name>` says under which epoch it was decided, over HTTP in the
-header `Skep-Actor-Epoch`.
+`leaseTransitions` grow: that is the epoch. A write by the actor's service account, which has the name of the lease, says under
+which epoch it was decided, over HTTP in the header `Skep-Actor-Epoch`.
 
 What it promises:
 
@@ -20,7 +20,7 @@ from collections.abc import Awaitable
 import msgspec
 
 from apiserver import lists
-from registry.actors import ACTOR, LEASE_NAMESPACE, lease_name
+from registry.actors import ACTOR_NAMESPACE, account_of
 from registry.errors import BadRequest, Forbidden, ServerTimeout
 from storage.store import Change, Conflict, Key, Record, Store, Write
 
@@ -68,27 +68,26 @@ async def _fenced(store: Store, key: Key, user: str, epoch: str, write: Write) -
 
 def lease_key(user: str) -> Key | None:
     """Where the lease of an actor is; None for whoever is no actor."""
-    if not user.startswith(ACTOR):
-        return None
-    return Key(RESOURCE, LEASE_NAMESPACE, lease_name(user[len(ACTOR) :]))
+    name = account_of(user)
+    return None if name is None else Key(RESOURCE, ACTOR_NAMESPACE, name)
 
 
 def refusal(user: str, epoch: str, lease: Record | None) -> str | None:
     """Why a write under this epoch (empty: none) is refused while the lease is like this; None if it is not."""
     spec = _Spec() if lease is None else _read(lease.desired).spec
     holder, number = spec.holder_identity or "", spec.lease_transitions or 0
-    name = lease_name(user[len(ACTOR) :])
+    name = account_of(user)
     if not epoch:
         if not holder:
             return None
-        return f"{user} is run by {holder}, which holds the lease {LEASE_NAMESPACE}/{name}: a write needs its epoch"
+        return f"{user} is run by {holder}, which holds the lease {ACTOR_NAMESPACE}/{name}: a write needs its epoch"
     uid, sent = parse(epoch)
     if lease is None:
-        return f"the epoch {sent} of {user} is over: the lease {LEASE_NAMESPACE}/{name} is gone"
+        return f"the epoch {sent} of {user} is over: the lease {ACTOR_NAMESPACE}/{name} is gone"
     if uid == lease.uid and sent == number and holder:
         return None
     now = f"held by {holder} in epoch {number}" if holder else "held by nobody"
-    return f"the epoch {sent} of {user} is over: the lease {LEASE_NAMESPACE}/{name} is {now}"
+    return f"the epoch {sent} of {user} is over: the lease {ACTOR_NAMESPACE}/{name} is {now}"
 
 
 def parse(epoch: str) -> tuple[str, int]:

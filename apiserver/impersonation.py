@@ -14,9 +14,9 @@ from urllib.parse import unquote_to_bytes
 import msgspec
 
 from admission.identity import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, Identity
-from admission.rbac import SERVICE_ACCOUNT
 from admission.review import Attributes, Decision
 from apiserver import refusals
+from registry.actors import SERVICE_ACCOUNT
 from registry.errors import BadRequest, Unauthorized
 from registry.names import dns1123_label, dns1123_subdomain
 

@@ -13,19 +13,20 @@ from typing import Any
 import msgspec
 from anyio import to_thread
 
-from apiserver.negotiation import YAML, body_media
+from apiserver.negotiation import PROTOBUF, YAML, body_media, unknown_format
 from apiserver.options import WriteOptions
 from apiserver.target import Target
 from registry import metadata as meta
 from registry.documents import Malformed, Parsed, parse_json, parse_yaml, unrecognized
-from registry.errors import ApiError, BadRequest, Cause, Invalid, invalid
+from registry.errors import ApiError, BadRequest, Cause, Invalid, TooLarge, invalid
 from registry.kinds import Kind, Registry, Version
+from registry.protobuf import knows, open_envelope, read_message
 from registry.schema import unreadable
 
 Document = dict[str, Any]
 
-LONG_YAML = 64 * 1024
-"""Bytes of YAML that are read in the event loop: about 50 ms."""
+LONG = 64 * 1024
+"""Bytes of YAML or protobuf that are read in the event loop: about 50 ms of YAML."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,14 +38,26 @@ class Intake:
     warnings: list[str]
 
 
-def parse_body(raw: bytes, content_type: str) -> Parsed:
-    """The document in a body, and what is wrong with its text (duplicate keys). Raises Malformed, UnsupportedMediaType."""
-    return parse_yaml(raw) if body_media(content_type) == YAML else parse_json(raw)
+def parse_body(raw: bytes, content_type: str, api_version: str = "", kind: str = "") -> Parsed:
+    """The document in a body, and what is wrong with its text (duplicate keys). Raises Malformed, UnsupportedMediaType.
+
+    In protobuf only the type that is named can be there: what is of another is answered with its type alone. Such bodies are small,
+    and are read in the event loop: what is longer than any that says something is refused. Raises TooLarge.
+    """
+    media = body_media(content_type, protobuf=knows(api_version, kind))
+    if media != PROTOBUF:
+        return parse_yaml(raw) if media == YAML else parse_json(raw)
+    if len(raw) > LONG:
+        raise TooLarge(f"Request entity too large: limit of a {kind} in protobuf is {LONG}")
+    envelope = open_envelope(raw)
+    said = {"apiVersion": envelope.api_version or api_version, "kind": envelope.kind or kind}
+    same = said["kind"] == kind
+    return Parsed({**read_message(api_version, kind, envelope.raw), **said} if same else said)
 
 
 async def received(registry: Registry, target: Target, raw: bytes | Document, content_type: str, options: WriteOptions) -> Intake:
-    """The same as `read`, without keeping others waiting: a long YAML body takes seconds, and is read in a thread."""
-    if isinstance(raw, bytes) and len(raw) > LONG_YAML and body_media(content_type) == YAML:
+    """The same as `read`, without keeping others waiting: a long body of YAML or protobuf takes long, and is read in a thread."""
+    if isinstance(raw, bytes) and len(raw) > LONG and body_media(content_type) in (YAML, PROTOBUF):
         return await to_thread.run_sync(read, registry, target, raw, content_type, options)
     return read(registry, target, raw, content_type, options)
 
@@ -58,8 +71,11 @@ def read(registry: Registry, target: Target, raw: bytes | Document, content_type
     if isinstance(raw, dict):
         document = {**raw}
     else:
+        media = body_media(content_type)
+        if media == PROTOBUF:
+            return understand(target, _from_protobuf(registry, target, raw), options, (), ())
         try:
-            document, duplicates = parse_body(raw, content_type)
+            document, duplicates = parse_yaml(raw) if media == YAML else parse_json(raw)
         except Malformed as error:
             raise unrecognized(target.kind.name, error, raw) from None
     warnings = _check_type(registry, target, document, raw)
@@ -157,6 +173,23 @@ def wrong_kind(version: Version, named: str, document: Document) -> Invalid:
 def unknown_version_warnings(document: Document) -> tuple[str, ...]:
     """Of a version that is not served no field is known but type and metadata."""
     return tuple(f'unknown field "{field}"' for field in sorted(document) if field not in ("apiVersion", "kind", "metadata"))
+
+
+def _from_protobuf(registry: Registry, target: Target, raw: bytes) -> Document:
+    """The document in a protobuf body. Raises BadRequest, and UnsupportedMediaType for a kind whose messages nobody knows."""
+    kind, version = target.kind, target.version
+    if not kind.strategy.builtin or not knows(version.api_version, version.kind):
+        raise unknown_format(protobuf=False)
+    try:
+        envelope = open_envelope(raw)
+    except Malformed as error:
+        raise unrecognized(kind.name, error, raw) from None
+    document: Document = {"apiVersion": envelope.api_version, "kind": envelope.kind}
+    _check_builtin(registry, kind, version, document)
+    try:
+        return {**document, **read_message(version.api_version, version.kind, envelope.raw)}
+    except Malformed as error:
+        raise unreadable(kind.name, version.name, error.message) from None
 
 
 def _check_builtin(registry: Registry, kind: Kind, version: Version, document: Document) -> list[str]:

@@ -56,15 +56,16 @@ class KubeconfigError(StartError):
         super().__init__(f"{path}: {problem}", hint, exit_code=2)
 
 
-def read(path: Path, *, context: str = "", server: str = "") -> Credentials:
-    """The credentials of a context (empty: the current one). `server` goes before the URL in the file. Raises KubeconfigError."""
+def read(path: Path, *, context: str = "", server: str = "", token_file: Path | None = None) -> Credentials:
+    """The credentials of a context (empty: the current one). `server` goes before the URL in the file, `token_file` before its
+    user, of which nothing is shown then. Raises KubeconfigError."""
     config = _document(path)
     name = context or config.get("current-context") or ""
     if not name:
         raise KubeconfigError(path, "it has no current-context", "name one with --context")
     chosen = _named(path, config, "contexts", "context", name)
     cluster = _named(path, config, "clusters", "cluster", str(chosen.get("cluster") or ""))
-    user = _named(path, config, "users", "user", str(chosen.get("user") or ""))
+    user = {"tokenFile": token_file} if token_file else _named(path, config, "users", "user", str(chosen.get("user") or ""))
     url = _url(path, server or str(cluster.get("server") or ""))
     found = sorted(key for key in NOT_READ if user.get(key))
     if found:

@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import random
 from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from types import MappingProxyType
 
 import anyio
 import msgspec
@@ -53,11 +54,16 @@ ATTEMPTS = 5
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
+Subresource = Callable[[Call], Awaitable[Answer]]
+"""Answers calls of a subresource. They are authorized, and of a verb that it has."""
+
 
 class Manager:
     """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
 
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
+    `subresources` answer the calls that are about nothing that is stored, by resource and subresource: a request for a token
+    (`serviceaccounts`, `token`), the create of a kind that is only answered (no subresource).
     """
 
     def __init__(
@@ -70,6 +76,7 @@ class Manager:
         now: Callable[[], float],
         chance: random.Random,
         largest: int = 6 * 2**20,
+        subresources: Mapping[tuple[str, str], Subresource] = MappingProxyType({}),
     ) -> None:
         self.registry = registry
         self.store = store
@@ -80,6 +87,7 @@ class Manager:
         self._largest = largest
         self._quotas = Quotas()
         self._turns = Turns()
+        self._subresources = subresources
         self._verbs = {
             "get": self.get,
             "list": self.list,
@@ -96,9 +104,10 @@ class Manager:
             call.warn(call.target.version.warning)
         if call.decision is None:
             self.authorize(call)
-        self._check_verb(call)
+        self.check_verb(call)
+        own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
-            return await self._verbs[call.verb](call)
+            return await (own or self._verbs[call.verb])(call)
         except Unavailable as error:
             raise refusals.unavailable(error) from error
         except Closed as error:
@@ -111,19 +120,23 @@ class Manager:
         if not call.decision.allowed:
             raise refusals.unauthorized(attributes, call.decision.reason)
 
-    def _check_verb(self, call: Call) -> None:
+    def check_verb(self, call: Call) -> None:
         """Subresources know fewer verbs than objects, and some kinds know fewer than others."""
         target, verb = call.target, call.verb
         kind = target.kind
-        if verb == "deletecollection" and not kind.strategy.collection_deletes:
+        answered = kind.stored or (verb in kind.verbs and (kind.resource, "") in self._subresources)
+        if not answered or (verb == "deletecollection" and not kind.strategy.collection_deletes):
             raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
         if not target.subresource:
             return
         allowed = kind.verbs_of(target.subresource)
         if allowed is None:
             raise refusals.not_found(target)
-        if verb not in allowed:
+        own = (kind.resource, target.subresource) in self._subresources
+        if verb not in allowed and not own:
             raise refusals.no_verb(target, verb)
+        if verb not in allowed or (verb == "create" and not own):  # nothing is created below an object, but by those who answer so
+            raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
 
     # Reading
 
@@ -154,7 +167,10 @@ class Manager:
     # Writing
 
     async def create(self, call: Call) -> Answer:
-        """A new object. Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which goes, or is full)."""
+        """A new object.
+
+        Raises AlreadyExists, Invalid, BadRequest, NotFound (its namespace), Forbidden (which goes, or is full).
+        """
         target, options = call.target, write_options(call.query, "CreateOptions")
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
@@ -222,7 +238,9 @@ class Manager:
         options = write_options(call.query, "UpdateOptions")
         target = call.target
         if target.subresource == "scale":
-            scale = intake.parse_body(call.body, call.content_type).document if isinstance(call.body, bytes) else call.body
+            scale = call.body
+            if isinstance(scale, bytes):
+                scale = intake.parse_body(scale, call.content_type, "autoscaling/v1", "Scale").document
             return await self._rescale(call, options, lambda current: scaling.checked(scale, current))
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
@@ -348,7 +366,8 @@ class Manager:
         if not prepare.held(kind, old):
             if not options.dry_run:
                 await self._commit(call, Remove(record.key, record.revision))
-            return Answer(document=deleting.gone(target, record))
+            shown = in_version(target.version, record) if kind.strategy.answers_deleted else deleting.gone(target, record)
+            return Answer(document=shown)
         if "deletionTimestamp" in old["metadata"]:
             return Answer(record=record)
         waiting = prepare.marked(kind, old, self._now())

@@ -44,6 +44,8 @@ class Form(msgspec.Struct, frozen=True):
 
 PLAIN = Form()
 ACCEPTED = f"{JSON}, {YAML}, {PROTOBUF}"
+ACCEPTED_CUSTOM = f"{JSON}, {YAML}"
+"""What kinds are sent in whose messages nobody knows."""
 STREAMED = f"{JSON};stream=watch, {PROTOBUF};stream=watch"
 
 
@@ -112,14 +114,23 @@ def error_media(accept: str) -> str:
     return JSON
 
 
-def body_media(content_type: str) -> str:
-    """JSON or YAML, for the body of a create, an update or a delete. Nothing means JSON. Raises UnsupportedMediaType."""
+def body_media(content_type: str, *, protobuf: bool = True) -> str:
+    """JSON, YAML or protobuf, for the body of a create, an update or a delete. Nothing means JSON. Raises UnsupportedMediaType.
+
+    `protobuf` says whether that is read there.
+    """
     media = content_type.partition(";")[0].strip().lower()
     if media in ("", JSON):
         return JSON
-    if media == YAML:
-        return YAML
-    raise UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {ACCEPTED}")
+    if media == YAML or (media == PROTOBUF and protobuf):
+        return media
+    raise unknown_format(protobuf=protobuf)
+
+
+def unknown_format(*, protobuf: bool) -> UnsupportedMediaType:
+    """415: a body in a form that is not read there."""
+    accepted = ACCEPTED if protobuf else ACCEPTED_CUSTOM
+    return UnsupportedMediaType(f"the body of the request was in an unknown format - accepted media types include: {accepted}")
 
 
 def _media(media: str) -> str | None:

@@ -3,7 +3,8 @@ redirects."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, MutableMapping
+from collections.abc import Callable, Mapping, MutableMapping
+from types import MappingProxyType
 from typing import Any
 
 import msgspec
@@ -37,13 +38,16 @@ class Pages:
         health: Health,
         version: dict[str, str],
         metrics: Callable[[str], tuple[bytes, str]],
+        more: Mapping[str, Callable[[], tuple[bytes, str]]] = MappingProxyType({}),
     ) -> None:
-        """`metrics` makes the text of `/metrics`, and its content type, for an Accept header."""
+        """`metrics` makes the text of `/metrics`, and its content type, for an Accept header; `more` are further documents by their
+        paths, which others may keep for a few minutes."""
         self._discovery = discovery
         self._documents = documents
         self._health = health
         self._version = msgspec.json.encode(version)
         self._metrics = metrics
+        self._more = dict(more)
         routes = [
             Route("/", self._index),
             Route("/version", self._show_version),
@@ -51,6 +55,7 @@ class Pages:
             Route("/openapi/v3", self._openapi_index),
             Route("/openapi/v3/{path:path}", self._openapi),
             Route("/openapi/v2", self._openapi_v2),
+            *(Route(path, self._show_more) for path in self._more),
             *(Route(path, self._show_health) for path in HEALTH),
             *(Route(f"{path}/{{check}}", self._show_health) for path in HEALTH),
             Route("/{path:path}", self._discover),
@@ -65,7 +70,7 @@ class Pages:
         await self._router({**scope, "path": path, "root_path": ""}, receive, send)
 
     async def _index(self, _request: Request) -> Response:
-        paths = {*self._discovery.paths, *self._documents.paths, *HEALTH, METRICS, "/version"}
+        paths = {*self._discovery.paths, *self._documents.paths, *HEALTH, *self._more, METRICS, "/version"}
         return _json(msgspec.json.encode({"paths": sorted(paths)}))
 
     async def _show_version(self, _request: Request) -> Response:
@@ -74,6 +79,10 @@ class Pages:
     async def _show_metrics(self, request: Request) -> Response:
         body, media = self._metrics(_accept(request))
         return Response(body, headers=PLAIN | {"content-type": media})
+
+    async def _show_more(self, request: Request) -> Response:
+        body, media = self._more[request.url.path]()
+        return Response(body, headers={"content-type": media, "cache-control": "public, max-age=300"})
 
     async def _show_health(self, request: Request) -> Response:
         endpoint, name = request.url.path.strip("/").split("/")[0], request.path_params.get("check", "")

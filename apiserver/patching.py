@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from apiserver import intake
+from apiserver.negotiation import PROTOBUF
 from apiserver.options import WriteOptions
 from apiserver.target import Target
 from registry.errors import Invalid, UnsupportedMediaType, invalid
@@ -48,6 +49,8 @@ def parse(body: bytes, content_type: str, target: Target) -> Patch:
         strategic = parse_merge_patch(body)
         root = target.version.schema.node
         return lambda document: strategic_merge(document, strategic, root)
+    if media == PROTOBUF:
+        raise UnsupportedMediaType("415: Unsupported Media Type", details={})
     raise not_taken(accepted(target.kind))
 
 

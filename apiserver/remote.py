@@ -19,12 +19,12 @@ from typing import Any
 from urllib.parse import quote
 
 import anyio
-import anyio.to_thread
 import httpx
 import msgspec
 
 from actors.client import Op, Preconditions
 from actors.door import Page, Query
+from apiserver.bearer import Bearer
 from apiserver.fencing import HEADER
 from apiserver.kubeconfig_read import Credentials
 from apiserver.patching import MERGE_PATCH
@@ -91,19 +91,20 @@ def model_of(registry: Registry, model: type) -> Model:
 class Api:
     """One server, as one user. `open` makes it; requests of all its tasks share its connections.
 
-    `user` is impersonated (empty: whoever the credential stands for); `epoch` goes with every write.
+    `user` is who acts (empty: whoever the credential stands for). Who shows the token of somebody else impersonates the user.
+    `epoch` goes with every write.
     """
 
-    def __init__(self, http: httpx.AsyncClient, credentials: Credentials, user: str = "", epoch: str = "") -> None:
+    def __init__(self, http: httpx.AsyncClient, server: str, bearer: Bearer, user: str = "", epoch: str = "") -> None:
         self._http = http
-        self._credentials = credentials
-        self._headers = {"Impersonate-User": user} if user else {}
+        self._user = user
         self._epoch = {HEADER.decode(): epoch} if epoch else {}
-        self.server = credentials.server
+        self.bearer = bearer
+        self.server = server
 
     def acting_as(self, user: str, epoch: str = "") -> Api:
         """The same server for another user, on the same connections."""
-        return Api(self._http, self._credentials, user, epoch)
+        return Api(self._http, self.server, self.bearer, user, epoch)
 
     async def get(self, path: str, query: Parameters | None = None) -> Document:
         """Reads; once more if there was no answer."""
@@ -143,13 +144,11 @@ class Api:
         return answer
 
     async def _all_headers(self) -> dict[str, str]:
-        token = self._credentials.token
-        if self._credentials.token_file is not None:
-            try:
-                token = await anyio.to_thread.run_sync(self._credentials.bearer)
-            except OSError as error:
-                raise ServiceUnavailable(f"{self._credentials.token_file}: cannot be read: {error.strerror}") from None
-        return {**self._headers, "Authorization": f"Bearer {token}"} if token else dict(self._headers)
+        token = await self.bearer.token()
+        shown = {"Authorization": f"Bearer {token}"} if token else {}
+        if self._user and self.bearer.claims_of(token).sub != self._user:
+            shown["Impersonate-User"] = self._user
+        return shown
 
     def _explained(self, method: str, path: str) -> _Explained:
         return _Explained(f"{method} {self.server}{path}")
@@ -189,7 +188,7 @@ async def open_api(credentials: Credentials, agent: str) -> AsyncIterator[Api]:
         event_hooks={"request": [named]} if extensions else {},
         trust_env=False,
     ) as http:
-        yield Api(http, credentials)
+        yield Api(http, credentials.server, Bearer(credentials))
 
 
 class RemoteDoor:
@@ -250,7 +249,8 @@ class RemoteDoor:
             options["propagationPolicy"] = preconditions.propagation
         async with explained_absence(self._api, found):
             answer = await self._api.send("DELETE", self._path(found, place), options)
-        return None if answer.get("kind") == "Status" and answer.get("apiVersion") == "v1" else answer
+        stays = "deletionTimestamp" in (answer.get("metadata") or {})  # what is gone may be answered as it was
+        return answer if stays else None
 
     async def watch(
         self, model: type, namespace: str | None, query: Query, after: int

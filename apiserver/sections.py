@@ -41,6 +41,62 @@ class Tls(msgspec.Struct, frozen=True, kw_only=True):
     ] = ()
 
 
+class Tokens(msgspec.Struct, frozen=True, kw_only=True):
+    """Tokens of service accounts."""
+
+    issuer: Annotated[
+        str,
+        Meta(
+            min_length=1,
+            max_length=1024,
+            description="Whose tokens these are. Set it to a URL of this server (https://) to have others check them.",
+        ),
+    ] = "https://skep"
+    audiences: Annotated[
+        tuple[str, ...], Meta(description="Whom a token has to be for to be a credential here. Without any: the issuer.")
+    ] = ()
+    key_file: Annotated[
+        Path | None,
+        Meta(description="Keys that sign tokens, PEM, shared by all replicas. Without it: `token-keys.pem` in the data folder."),
+    ] = None
+    max_seconds: Annotated[
+        int, Meta(ge=600, le=2**32, description="The longest that a token is good for; who asks for more gets this.")
+    ] = 86_400
+
+
+class Oidc(msgspec.Struct, frozen=True, kw_only=True):
+    """Whose tokens people log in with, by OpenID Connect: an issuer that this server trusts to say who somebody is."""
+
+    issuer: Annotated[
+        str, Meta(description="The issuer, an https:// URL that is exactly the `iss` of its tokens. Empty: none is trusted.")
+    ] = ""
+    audiences: Annotated[
+        tuple[str, ...], Meta(description="A token has to be for one of these: the client ids that were registered at the issuer.")
+    ] = ()
+    username_claim: Annotated[str, Meta(min_length=1, description="The claim that is the user name.")] = "sub"
+    username_prefix: Annotated[
+        str, Meta(description="Put before user names. Empty: the issuer and `#` (for the claim `email`: nothing). `-`: nothing.")
+    ] = ""
+    groups_claim: Annotated[str, Meta(description="The claim with the groups, a text or a list. Empty: no groups are taken.")] = ""
+    groups_prefix: Annotated[str, Meta(description="Put before groups. `-`: nothing.")] = "oidc:"
+    required_claims: Annotated[
+        tuple[str, ...], Meta(description="`NAME=VALUE`, each: a token without all of them is refused.")
+    ] = ()
+    ca: Annotated[Path | None, Meta(description="Certificates that the issuer's is checked by, PEM. Without it: the system's.")] = (
+        None
+    )
+    algorithms: Annotated[
+        tuple[str, ...], Meta(description="How a token may be signed. `none` and shared secrets (HS256 ...) are never allowed.")
+    ] = ("RS256", "ES256")
+    leeway_seconds: Annotated[float, Meta(ge=0, le=300, description="How far the issuer's clock may be from this one.")] = 10.0
+    refresh_seconds: Annotated[
+        float, Meta(ge=10, le=86_400, description="The issuer's keys are asked for again when they are this old and used.")
+    ] = 600.0
+    stale_seconds: Annotated[
+        float, Meta(ge=10, le=30 * 86_400, description="For how long the last keys go on when the issuer does not answer.")
+    ] = 86_400.0
+
+
 class Authentication(msgspec.Struct, frozen=True, kw_only=True):
     """How it is known who asks: keys, tokens, certificates, and what is answered to nobody."""
 

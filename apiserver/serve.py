@@ -40,7 +40,8 @@ from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import Identity, authenticated
+from admission.identity import actor_identity
+from admission.token_keys import KeySource
 from apiserver import authenticating, client_certificates, datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
 from apiserver.asgi import App, Timing
@@ -62,6 +63,7 @@ from apiserver.reporting import ActorObjects, Entry
 from apiserver.sections import History
 from apiserver.sockets import bind, open_many
 from apiserver.supervision import Supervisor
+from apiserver.trusting import Trusted, check_issuer, token_keys
 from apiserver.watchdog import Watchdog
 from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
@@ -91,6 +93,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     ..."""
     policy = policy_of(settings.audit)
     with _logging(settings) as logs:
+        check_issuer(settings.oidc, settings.tokens)
         registry = build(plugins, (*KINDS, ACTOR, API_KEY))
         actors = actors_of(registry) if settings.actors.run else []
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
@@ -129,6 +132,7 @@ class Place:
     certificate: tls.Certificate
     client_ca: Path | None
     token: str
+    keys: KeySource
     kubeconfig: str
 
 
@@ -138,9 +142,10 @@ def _place(settings: Settings, folder: Path, listener: socket.socket, address: A
     certificate = tls.certificate(folder, settings.tls, host=settings.listen.host, hostname=socket.gethostname(), now=now)
     client_ca = client_certificates.authority_file(folder, settings.authentication, now)
     url = kubeconfig.server_url(address)
+    keys = token_keys(folder, settings.tokens, log, time.monotonic)
     pair = authenticating.admin_pair(folder, settings.authentication, now)
     path = kubeconfig.write(folder, server=url, ca_pem=certificate.ca_pem, token=token, client=pair)
-    return Place(listener, url, certificate, client_ca, token, kubeconfig.export_line(path))
+    return Place(listener, url, certificate, client_ca, token, keys, kubeconfig.export_line(path))
 
 
 async def _run(settings: Settings, registry: Registry, actors: Sequence[Actor], place: Place, logs: Logs) -> int:
@@ -175,6 +180,8 @@ class Server:
         self._metrics: Metrics | None = None
         chance = PooledRandom()
         self._auditor = logs.auditor
+        self._trusted = Trusted(settings.tokens, settings.oidc, place.keys, store, logs.logger.bind(), time.time, time.monotonic)
+        self._logins = self._authentication(logs.logger)
         self.webhooks = Webhooks(store, settings.webhooks, logs.logger, Means(time.monotonic, time.time))
         self.manager = self._manager(registry, chance)
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
@@ -194,8 +201,6 @@ class Server:
 
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
-        self._logins = authenticating.Logins(settings.authentication, place.token, SystemClock(), logs.logger.bind())
-        self._logins.follow(store)
         self.app = self._app(registry, logs.access, chance)
 
     def _manager(self, registry: Registry, chance: random.Random) -> Manager:
@@ -208,7 +213,17 @@ class Server:
             body_bytes=self._settings.limits.body_bytes,
             auditor=self._auditor,
             webhooks=self.webhooks.admitter,
+            subresources=self._trusted.subresources(registry),
+            tokens=self._trusted.reviews(self._logins.tables),
         )
+
+    def _authentication(self, log: Logger) -> authenticating.Logins:
+        """Every kind of credential, followed as it changes."""
+        others = self._trusted.authenticators
+        logins = authenticating.Logins(self._settings.authentication, self._place.token, SystemClock(), log.bind(), others)
+        logins.follow(self._store)
+        self._trusted.follow(self._store, logins.changed)
+        return logins
 
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
@@ -216,7 +231,14 @@ class Server:
         return App(
             self.manager,
             self._store,
-            Pages(Discovery(registry), OpenAPIDocuments(registry), health, version_info(), self._scrape),
+            Pages(
+                Discovery(registry),
+                OpenAPIDocuments(registry),
+                health,
+                version_info(),
+                self._scrape,
+                self._trusted.documents(self._place.url),
+            ),
             self._logins.chain,
             access=access,
             log=self._log,
@@ -249,7 +271,7 @@ class Server:
         """The actor, for as long as this process leads it, started again whenever it breaks."""
         alone = electing.alone(self._settings.database_url)
         terms = electing.server_terms(self._settings, alone=alone)
-        door = ManagerDoor(self.manager, authenticated(Identity(actor.identity)))
+        door = ManagerDoor(self.manager, actor_identity(actor.name))
         clock, log = SystemClock(), self._log.bind(actor=actor.name)
 
         def make(insight: Insight) -> Leading:
@@ -300,6 +322,7 @@ class Server:
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(self._compact, self._settings.history)
             tasks.start_soon(self._actor_objects.run)
+            tasks.start_soon(self._trusted.run)
             tasks.start_soon(self._logins.run, ManagerDoor(self.manager, SYSTEM), self.app.check_watches)
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 actors.start_soon(self._builtins.run)

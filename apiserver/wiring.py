@@ -7,8 +7,13 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+from msgspec.structs import replace
 
 from actors.actor import Actor, from_declaration
 from actors.clock import Clock
@@ -17,22 +22,26 @@ from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
 from admission.chain import Chain
 from admission.granting import GrantGuard
-from admission.identity import Identity, authenticated
+from admission.identity import Identity, TokenReviewer, actor_identity, authenticated
 from admission.key_rules import KeyRules
 from admission.review import Admitter, Authorizer
+from admission.reviews import NO_TOKENS, Reviews
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
+from apiserver.answering import review_answers
 from apiserver.audit import AuditedManager, Auditor
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
 from apiserver.builtins import OWN
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
-from apiserver.manager import Manager
+from apiserver.manager import Manager, Subresource
 from apiserver.policing import Policies
 from apiserver.roles import authorization
+from apiserver.stored import key_of
 from apiserver.target import Target
-from registry.builtin import NAMESPACE
+from registry.actors import ACTOR_ANNOTATION, ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
+from registry.builtin import NAMESPACE, SERVICE_ACCOUNT
 from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
 from registry.conversion import for_models
@@ -43,6 +52,8 @@ from storage.sql import SqlStore
 
 SYSTEM = authenticated(Identity(KEEPER, groups=("system:masters",)))
 """Who makes what is there from the first start on, and keeps the objects of the actors."""
+
+NONE: Mapping[tuple[str, str], Subresource] = MappingProxyType({})
 
 
 def make_manager(
@@ -56,9 +67,12 @@ def make_manager(
     admitters: Sequence[Admitter] = (),
     auditor: Auditor | None = None,
     webhooks: Callable[[Authorizer], Admitter] | None = None,
+    subresources: Mapping[tuple[str, str], Subresource] = NONE,
+    tokens: TokenReviewer = NO_TOKENS,
 ) -> Manager:
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters`, and those whom `webhooks` gives for an
-    authorizer, are asked about every write; `auditor` follows every call."""
+    authorizer, are asked about every write, `tokens` whose a token is (TokenReview); `auditor` follows every call; `subresources`
+    are those of `Manager`."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
     allows = authorization(registry, store)
     asked = [*admitters, Policies(registry, store, allows)]
@@ -67,7 +81,8 @@ def make_manager(
     asked += [KeyRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
     make = Manager if auditor is None else partial(AuditedManager, auditor)
-    return make(registry, store, allows, admission, now=now, chance=chance, largest=largest)
+    answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources}
+    return make(registry, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:
@@ -104,7 +119,7 @@ def environment(
 
     `epoch` is the stretch of leading that it belongs to, if there is an election, and `leads` tells whether that goes on.
     """
-    identity = authenticated(Identity(actor.identity))
+    identity = actor_identity(actor.name)
     token = epoch.token if epoch is not None else ""
     return Environment(
         source=ManagerSource(manager),
@@ -119,18 +134,23 @@ def environment(
 
 
 async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Callable[[], Awaitable[None]]) -> None:
-    """Makes the namespaces and the roles that are there from the first start on, and what `others` make. History begins after them:
-    nobody has seen what was before."""
+    """Makes the namespaces, the service account of every actor and the roles that are there from the first start on, and what
+    `others` make. History begins after them: nobody has seen what was before."""
     first = store.revision == 0
-    target = Target(NAMESPACE, NAMESPACE.storage, None)
     for name in INITIAL:
-        call = Call(SYSTEM, "create", target, body={"metadata": {"name": name}})
-        try:
-            await manager.handle(call)
-        except AlreadyExists:
-            continue
+        await _make(manager, Target(NAMESPACE, NAMESPACE.storage, None), {"name": name})
+    accounts = Target(SERVICE_ACCOUNT, SERVICE_ACCOUNT.storage, ACTOR_NAMESPACE)
+    for actor in (*BUILTIN_ACTORS, *(declaration.name for declaration in manager.registry.actors)):
+        await _make(manager, accounts, {"name": account_name(actor), "annotations": {ACTOR_ANNOTATION: actor}})
     await bring(manager, SYSTEM, bound(manager.registry, actors_of(manager.registry)))
     for make in others:
         await make()
     if first:
         await store.compact(now, max_age=math.inf, max_count=0)
+
+
+async def _make(manager: Manager, target: Target, metadata: dict[str, Any]) -> None:
+    """Makes an object, unless one of its name is there. One look says so, from the second start on."""
+    if manager.store.get(key_of(replace(target, name=metadata["name"]))) is None:
+        with suppress(AlreadyExists):
+            await manager.handle(Call(SYSTEM, "create", target, body={"metadata": metadata}))

@@ -42,7 +42,7 @@ class Observation:
 class ActorDeclaration:
     """An actor as a plugin declared it. Times are in seconds.
 
-    name         what logs, Events and metrics call it; it writes as `system:actor:<name>`
+    name         what logs, Events and metrics call it; it acts as its service account, `skep-actor-<name>`
     model        the type of the objects that it reconciles and whose status it owns, in the version that it was written against
     reconcile    an async function, a plain function (run in a worker thread), or a class (see `actors.actor`)
     source       `file:line` of the function or class

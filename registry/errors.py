@@ -83,13 +83,17 @@ class BadRequest(ApiError):
 
 
 class Unauthorized(ApiError):
-    """401: no credentials, or none that hold. Says nothing more: the caller is nobody yet."""
+    """401: no credentials, or none that hold. Says nothing more: the caller is nobody yet.
+
+    `why` is for those who may know: the answer of a TokenReview, and logs. It never holds a credential.
+    """
 
     code = 401
     reason = "Unauthorized"
 
-    def __init__(self) -> None:
+    def __init__(self, why: str = "") -> None:
         super().__init__("Unauthorized")
+        self.why = why
 
 
 class Forbidden(ApiError):

@@ -104,6 +104,7 @@ class Strategy:
     """How a kind behaves where kinds differ. The defaults are those of a custom kind.
 
     `collected` says whether objects take part in garbage collection.
+    `answers_deleted`: what a delete removes at once is answered as it was, not as a Status.
     `builtin` kinds are those of Kubernetes itself: their bodies may leave out kind and apiVersion, items of their lists carry
     neither, a wrong type in a body is a 400, and their updates need no resourceVersion unless `unconditional_update` is False.
     """
@@ -117,6 +118,7 @@ class Strategy:
     collected: bool = True
     protected: frozenset[str] = frozenset()
     finalizers_in_spec: bool = False
+    answers_deleted: bool = False
     prepare: Prepare = as_is
     check: Check = no_causes
 
@@ -177,6 +179,8 @@ class Kind:
     owner: str = EXTERNAL
     maker: str = ""
     """The user name that alone makes and deletes its objects; empty: whoever is authorized."""
+    stored: bool = True
+    """False: its objects are questions. A create is answered, and nothing is stored or can be read."""
     strategy: Strategy = field(default_factory=Strategy)
     verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
     extra_subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)

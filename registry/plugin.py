@@ -20,6 +20,7 @@ from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from registry import expiring
+from registry.actors import BUILTIN_ACTORS, user_of
 from registry.declarations import ActorDeclaration, DeclarationError
 from registry.expiring import Ttl
 from registry.handlers import Handler, texts
@@ -173,8 +174,8 @@ class Plugin:
 
     def actor(self, model: type, *, name: str | None = None, **options: Any) -> Callable[[F], F]:
         """The decorated function or class reconciles objects of this kind and owns their status. `name` defaults to
-        `<plugin>-<function>`; its identity is `system:actor:<name>`. The options are those of
-        `registry.declarations.ActorDeclaration`."""
+        `<plugin>-<function>`; it acts as its service account, `kube-system/skep-actor-<name>`. The
+        options are those of `registry.declarations.ActorDeclaration`."""
 
         if not inspect.isclass(model):
             raise DeclarationError(source_of(model), "an actor is declared for a kind: @plugin.actor(Kind)")
@@ -187,6 +188,8 @@ class Plugin:
                     source, f"an actor of {self.name} has no name: say @plugin.actor({model.__name__}, name=...)"
                 )
             chosen = name or f"{self.name}-{called}".lower().replace("_", "-")
+            if chosen in BUILTIN_ACTORS:
+                raise DeclarationError(source, f"actor {chosen!r}: the server has one of this name; say name=... with another")
             try:
                 self.actors.append(ActorDeclaration(name=chosen, model=model, reconcile=reconcile, source=source, **options))
             except TypeError as error:
@@ -212,7 +215,7 @@ def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
     broken: set[type] = set()  # models of kinds that cannot be made: nothing more is to be said of those
     kinds = list(builtin)
     actors = [actor for plugin in listed for actor in plugin.actors]
-    owners = {actor.model: f"system:actor:{actor.name}" for actor in actors}
+    owners = {actor.model: user_of(actor.name) for actor in actors}
     declared: dict[tuple[str, str], list[KindDeclaration]] = {}
     for plugin in listed:
         for declaration in plugin.kinds:

@@ -9,6 +9,7 @@ from registry.builtin.namespace import NAMESPACE
 from registry.builtin.policies import POLICY, POLICY_BINDING
 from registry.builtin.rbac import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.resourcequota import RESOURCE_QUOTA
+from registry.builtin.reviews import REVIEWS
 from registry.builtin.secret import SECRET
 from registry.builtin.serviceaccount import SERVICE_ACCOUNT
 from registry.builtin.webhooks import MUTATING, VALIDATING
@@ -30,6 +31,7 @@ KINDS: tuple[Kind, ...] = (
     VALIDATING,
     POLICY,
     POLICY_BINDING,
+    *REVIEWS,
 )
 """In the order of discovery: the core group first."""
 
@@ -45,6 +47,7 @@ __all__ = [
     "POLICY",
     "POLICY_BINDING",
     "RESOURCE_QUOTA",
+    "REVIEWS",
     "ROLE",
     "ROLES",
     "ROLE_BINDING",

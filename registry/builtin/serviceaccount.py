@@ -50,4 +50,5 @@ SERVICE_ACCOUNT = builtin(
     prepare=prepare,
     short=("sa",),
     subresources={"token": ("create",)},
+    answers_deleted=True,
 )

@@ -81,7 +81,9 @@ def test_each_start_makes_an_object_of_its_own_from_a_class() -> None:
 
 
 def test_its_identity_is_made_of_its_name() -> None:
-    assert from_declaration(declare(two, name="uptime-check")).identity == "system:actor:uptime-check"
+    assert (
+        from_declaration(declare(two, name="uptime-check")).identity == "system:serviceaccount:kube-system:skep-actor-uptime-check"
+    )
 
 
 def test_a_kind_is_observed_by_its_type_or_with_a_mapping() -> None:

@@ -29,7 +29,7 @@ pytestmark = pytest.mark.anyio
 NAME = "skep-actor-test"
 PLACE = Place("kube-system", NAME)
 TERMS = Terms()
-USER = "system:actor:test"
+USER = "system:serviceaccount:kube-system:skep-actor-test"
 
 
 def lease(holder: str = "other", number: int = 1, revision: int = 1, *, duration: int = 15, renewed: str = "") -> Lease:

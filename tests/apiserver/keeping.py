@@ -21,6 +21,9 @@ SHOP = "/apis/reference.example.com/v1/namespaces/shop/widgets"
 WIDGET = {"apiVersion": "reference.example.com/v1", "kind": "Widget"}
 GADGET = {"apiVersion": "reference.example.com/v1", "kind": "Gadget"}
 
+ACTORS = "system:serviceaccount:kube-system:skep-actor-"
+"""How the user names of actors begin."""
+
 Document = dict[str, Any]
 
 
@@ -70,13 +73,15 @@ class Keeper:
             await builtins.run()
 
     async def _handled(self, call: Call) -> Answer:
-        if not call.identity.username.startswith("system:actor:") or call.verb not in WRITES:
+        if not call.identity.username.startswith(ACTORS) or call.verb not in WRITES:
             return await self._handle(call)
         if self.faults:
             raise self.faults.pop(0)
         if self.kill_at == 0 and self.kill_before:
             await self._die()
-        self.writes.append((call.identity.username[13:], call.verb, f"{call.target.kind.resource} {call.target.name}"))
+        self.writes.append(
+            (call.identity.username.removeprefix(ACTORS), call.verb, f"{call.target.kind.resource} {call.target.name}")
+        )
         answer = await self._handle(call)
         if self.kill_at is not None:
             if self.kill_at == 0:

@@ -62,7 +62,7 @@ def test_a_spec_says_all_that_is_declared_and_nothing_of_pauses() -> None:
         "owns": {"apiVersion": "t.example/v1", "kind": "Job", "resource": "jobs.t.example"},
         "observes": [part],
         "writes": [part],
-        "identity": "system:actor:a",
+        "identity": "system:serviceaccount:kube-system:skep-actor-a",
         "mode": "Thread",
         "concurrency": 3,
         "resyncSeconds": 60.0,

@@ -25,6 +25,8 @@ def test_the_index_leads_to_every_document_by_its_hash(documents: OpenAPIDocumen
         "apis/coordination.k8s.io/v1",
         "apis/rbac.authorization.k8s.io/v1",
         "apis/admissionregistration.k8s.io/v1",
+        "apis/authentication.k8s.io/v1",
+        "apis/authorization.k8s.io/v1",
         f"apis/{GROUP}/v1",
         f"apis/{GROUP}/v1beta1",
     }

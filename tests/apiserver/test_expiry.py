@@ -146,7 +146,7 @@ async def test_an_object_that_was_put_off_at_the_last_moment_stays(keeper: Keepe
     handle = keeper.world.manager.handle
 
     async def put_off(call: Any) -> Any:
-        if call.verb == "delete" and call.identity.username == "system:actor:expiry":
+        if call.verb == "delete" and call.identity.username == "system:serviceaccount:kube-system:skep-actor-expiry":
             keeper.world.manager.handle = handle  # type: ignore[method-assign]
             await keeper.world.merge(path_of(made), {"metadata": {"annotations": {"skep.dev/ttl": "1h"}}})
         return await handle(call)

@@ -12,7 +12,7 @@ from admission.identity import ADMIN
 from apiserver import fencing
 from apiserver.calls import Call
 from apiserver.patching import MERGE_PATCH
-from registry.actors import lease_name
+from registry.actors import account_name
 from registry.errors import BadRequest, Forbidden
 from registry.names import dns1123_subdomain
 from storage.store import Change, Put, Write
@@ -62,7 +62,9 @@ async def test_every_write_of_an_actor_is_refused_under_an_epoch_that_is_over_an
     old = await held(world, "one", 1)
     new = await held(world, "two", 2)
     before = world.store.revision
-    with pytest.raises(Forbidden, match=r"the epoch 1 of system:actor:polish is over: .* is held by two in epoch 2"):
+    with pytest.raises(
+        Forbidden, match=r"the epoch 1 of system:serviceaccount:kube-system:skep-actor-polish is over: .* is held by two in epoch 2"
+    ):
         await world.manager.handle(write(world, verb, path, body, old))
     with pytest.raises(
         Forbidden, match="is run by two, which holds the lease kube-system/skep-actor-polish: a write needs its epoch"
@@ -170,9 +172,13 @@ async def test_of_writes_that_race_with_a_change_of_the_holder_none_is_committed
 
 @pytest.mark.parametrize("actor", ["uptime-check", "a" * 300, "Has Spaces", "x_y", "-"])
 def test_every_actor_has_a_lease_with_a_name_that_an_object_can_have(actor: str) -> None:
-    assert dns1123_subdomain(lease_name(actor)) == []
+    assert dns1123_subdomain(account_name(actor)) == []
 
 
 def test_only_actors_have_leases() -> None:
     assert fencing.lease_key("admin") is None
-    assert fencing.lease_key("system:actor:x") == ("leases.coordination.k8s.io", "kube-system", "skep-actor-x")
+    assert fencing.lease_key("system:serviceaccount:kube-system:skep-actor-x") == (
+        "leases.coordination.k8s.io",
+        "kube-system",
+        "skep-actor-x",
+    )

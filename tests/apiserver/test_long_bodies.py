@@ -17,7 +17,7 @@ pytestmark = pytest.mark.anyio
 
 async def test_a_long_yaml_body_is_read_while_the_event_loop_goes_on() -> None:
     raw = b"metadata: {name: long}\ndata:\n" + b"".join(b"  key-%d: value\n" % number for number in range(20_000))
-    assert len(raw) > intake.LONG_YAML
+    assert len(raw) > intake.LONG
     turns = 0
 
     async def others() -> None:

@@ -521,7 +521,7 @@ async def test_only_the_owner_of_a_kind_writes_its_status(world: World, verb: st
             await world.do(verb, path, body, content_type=media, who=who)
         where = 'in API group "trinkets.example" in the namespace "shop"'
         asked = f'User "{who.username}" cannot {verb} resource "trinkets/status" {where}'
-        why = "the status of trinkets.trinkets.example is written by its owner alone, system:actor:polish"
+        why = f"the status of trinkets.trinkets.example is written by its owner alone, {OWNER.username}"
         assert caught.value.message == f'trinkets.trinkets.example "a" is forbidden: {asked}: {why}'
     written = world.document(path, await world.do(verb, path, body, content_type=media, who=OWNER))
     assert written["status"] == {"shine": 1}

@@ -110,12 +110,17 @@ def test_bodies_are_json_or_yaml(content_type: str, expected: str) -> None:
     assert body_media(content_type) == expected
 
 
-@pytest.mark.parametrize(
-    "content_type", [PROTOBUF, "text/plain", "application/merge-patch+json", "application/x-www-form-urlencoded"]
-)
+@pytest.mark.parametrize("content_type", ["text/plain", "application/merge-patch+json", "application/x-www-form-urlencoded"])
 def test_bodies_in_other_forms_are_refused(content_type: str) -> None:
     with pytest.raises(UnsupportedMediaType, match="unknown format - accepted media types include"):
         body_media(content_type)
+
+
+def test_protobuf_is_read_where_its_messages_are_known() -> None:
+    assert body_media(f"{PROTOBUF}; charset=x") == PROTOBUF
+    with pytest.raises(UnsupportedMediaType) as refused:
+        body_media(PROTOBUF, protobuf=False)
+    assert refused.value.message.endswith("accepted media types include: application/json, application/yaml")
 
 
 pieces = st.sampled_from(

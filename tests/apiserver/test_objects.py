@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from actors.builtin.objects import Change, Facts, Owner, Ref
-from apiserver.builtins import identity
+from admission.identity import actor_identity
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
 from registry.errors import ConflictError, ExpiredError, NotFound
 from storage.feed import Limits
@@ -33,7 +33,7 @@ def source(world: World) -> StoreObjects:
 
 
 def reach(world: World) -> ManagerReach:
-    return ManagerReach(world.manager, identity("test"), facts_of(world))
+    return ManagerReach(world.manager, actor_identity("test"), facts_of(world))
 
 
 async def changes(world: World, after: int, count: int) -> list[Change]:

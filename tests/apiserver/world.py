@@ -10,10 +10,12 @@ from typing import Any
 
 from admission.authentication import is_public
 from admission.granting import GrantGuard
-from admission.identity import ADMIN, AUTHENTICATED, MASTERS, Identity, authenticated
+from admission.identity import ADMIN, AUTHENTICATED, MASTERS, Identity, TokenReviewer, authenticated
 from admission.key_rules import KeyRules
 from admission.review import Admitter, Attributes, Decision, Review
+from admission.reviews import NO_TOKENS, Reviews
 from apiserver.admitting import Admission
+from apiserver.answering import review_answers
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
 from apiserver.calls import Answer, Call
@@ -45,7 +47,7 @@ TRINKETS = "/apis/trinkets.example/v1/namespaces/shop/trinkets"
 CONFIGMAPS = "/api/v1/namespaces/shop/configmaps"
 NAMESPACES = "/api/v1/namespaces"
 
-OWNER = authenticated(Identity("system:actor:polish"))
+OWNER = authenticated(Identity("system:serviceaccount:kube-system:skep-actor-polish"))
 SOMEBODY = authenticated(Identity("somebody"))
 PLAIN = Options()
 NOW = 1_700_000_000.0
@@ -188,6 +190,7 @@ async def opened(
     admitters: Sequence[Admitter] = (),
     roles: bool = False,
     make: Callable[..., Manager] = Manager,
+    tokens: TokenReviewer = NO_TOKENS,
 ) -> AsyncIterator[World]:
     """A world with the namespaces `default` and `shop`; without plugins, with those of the reference and of `trinkets`.
 
@@ -201,7 +204,9 @@ async def opened(
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
         asked = (KeyRules(who), *admitters, Policies(registry, store, who), *guards)
         handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
-        manager = make(registry, store, who, handlers, now=lambda: NOW, chance=random.Random(seed))
+        answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
+        chance = random.Random(seed)
+        manager = make(registry, store, who, handlers, now=lambda: NOW, chance=chance, subresources=answers)
         world = World(registry, store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)

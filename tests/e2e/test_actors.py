@@ -97,7 +97,7 @@ def test_nobody_but_the_owner_writes_a_status_and_the_refusal_says_who_may(api: 
         answer = patch(api, path, {"status": {"saw": "stolen"}})
     assert answer.status_code == 403
     assert answer.json()["reason"] == "Forbidden"
-    assert "system:actor:moody-obey" in answer.json()["message"]
+    assert "system:serviceaccount:kube-system:skep-actor-moody-obey" in answer.json()["message"]
     assert api.get(path).status_code == 200, "reading it is another matter"
 
 

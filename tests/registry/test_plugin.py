@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from registry.actors import BUILTIN_ACTORS
 from registry.builtin import KINDS
 from registry.declarations import DeclarationError
 from registry.kinds import EXTERNAL, Column, Kind, RegistryError, Scale
@@ -121,7 +122,7 @@ def test_the_actor_of_a_kind_owns_it() -> None:
     async def keep_going(thing: Thing) -> None: ...
 
     registry = build([plugin], KINDS)
-    assert registry.kinds[-1].owner == "system:actor:things-keep-going"
+    assert registry.kinds[-1].owner == "system:serviceaccount:kube-system:skep-actor-things-keep-going"
     assert [actor.name for actor in registry.actors] == ["things-keep-going"]
     assert only(declared()).owner == ""
     assert only(declared(owner="external")).owner == EXTERNAL
@@ -263,3 +264,11 @@ def test_everything_that_is_wrong_with_all_plugins_is_told_at_once() -> None:
 
 def test_what_has_no_source_is_named() -> None:
     assert source_of(len) == "len"
+
+
+@pytest.mark.parametrize("name", BUILTIN_ACTORS)
+def test_no_actor_takes_the_name_and_with_it_the_account_of_one_of_the_servers(name: str) -> None:
+    with pytest.raises(DeclarationError, match="the server has one of this name"):
+
+        @declared().actor(Thing, name=name)
+        async def keep(thing: Thing) -> None: ...

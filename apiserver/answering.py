@@ -1,0 +1,30 @@
+"""Reviews on the request path: the question is read like any other body, and what answers it is `admission.reviews`."""
+
+from __future__ import annotations
+
+from admission.reviews import Responder, Reviews
+from apiserver import agreement, intake
+from apiserver.calls import Answer, Call
+from apiserver.manager import Subresource
+from apiserver.options import write_options
+from registry.errors import Invalid
+from registry.kinds import Registry
+
+
+def review_answers(registry: Registry, reviews: Reviews) -> dict[tuple[str, str], Subresource]:
+    """What answers the creates of reviews, as the manager asks for it: by resource, without a subresource."""
+    return {(resource, ""): _answering(registry, responder) for resource, responder in reviews.responders.items()}
+
+
+def _answering(registry: Registry, responder: Responder) -> Subresource:
+    async def answer(call: Call) -> Answer:
+        target, options = call.target, write_options(call.query, "CreateOptions")
+        taken = await intake.received(registry, target, call.body, call.content_type, options)
+        for warning in taken.warnings:
+            call.warn(warning)
+        agreement.check_namespace(target, taken.document)
+        if taken.causes:
+            raise Invalid(target.kind.name, target.version.group, "", taken.causes)
+        return Answer(201, document=await responder(call.identity, target.namespace or "", taken.document))
+
+    return answer
