@@ -61,9 +61,9 @@ def need_wrk() -> None:
 def turn(server: Server, what: str, seconds: float, prefix: str, *, connections: int) -> Turn:
     """One run of wrk. Raises Broken if any answer was no success."""
     namespace = "listed" if what == "list" else "bench"
-    url = f"https://127.0.0.1:{server.endpoint.port}{collection(namespace)}"
+    url = f"https://127.0.0.1:{server.endpoint.port}{collection(namespace, f'{server.kind.lower()}s')}"
     template = server.folder / "template"
-    template.write_bytes(parcel("NAME", "nothing"))
+    template.write_bytes(parcel("NAME", "nothing", server.kind))
     threads = min(2, connections)
     command = [
         "wrk",
