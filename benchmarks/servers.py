@@ -24,12 +24,13 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that serves."""
+    """A process that serves, and the kind that is asked for there."""
 
     name: str
     pid: int
     endpoint: Endpoint
     folder: Path
+    kind: str = "Parcel"
 
     def memory(self) -> float:
         """MB (of 1,000,000 bytes) that it holds in memory now."""
