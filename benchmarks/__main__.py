@@ -117,7 +117,7 @@ def _requests(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
 
 
 def _guarded(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
-    with skep() as ours:
+    with skep(*guarding.SETTINGS) as ours:
         asyncio.run(client.create(ours.endpoint, guarding.NAMESPACE, ()))
         guarded = asyncio.run(guarding.admit(ours))
         return guarding.compare(ours, guarded, seconds=plan.seconds, rounds=max(plan.rounds, 2), say=say)

@@ -18,6 +18,8 @@ from benchmarks.servers import Server
 
 NAMESPACE = "bench"
 SENDER = "sender"
+SETTINGS = ("flow.per_second=1000000", "flow.burst=10000000")
+"""Its rate is counted, and high enough."""
 RBAC = "rbac.authorization.k8s.io"
 
 
