@@ -49,6 +49,12 @@ def impersonated(
     return wanted
 
 
+def needed(identity: Identity, headers: Iterable[tuple[bytes, bytes]]) -> list[Attributes]:
+    """What `identity` has to be allowed for as long as a request goes on that is from whom its headers name. Raises BadRequest."""
+    wanted, groups = _wanted([(name, value) for name, value in headers if name.startswith(PREFIX)])
+    return list(_needed(identity, wanted, groups))
+
+
 def _needed(identity: Identity, wanted: Identity, groups: Iterable[str]) -> Iterator[Attributes]:
     """What one has to be allowed to be somebody else. `groups` are those that were asked for, without those that come by
     themselves."""

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from admission.identity import ADMIN
+from admission.identity import ADMIN, Identity, authenticated
 from apiserver.calls import Kept
 from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
@@ -251,6 +251,8 @@ async def test_configurations_and_the_server_itself_are_free_of_webhooks() -> No
         await asked.validating("stuck", entry)
         await asked.mutating("stuck", entry)
         assert (await refused(asked, "create", CONFIGMAPS, {"metadata": {"name": "a"}}))["code"] == 500
+        called_so = authenticated(Identity("system:apiserver", groups=("system:masters",)))
+        assert (await refused(asked, "create", CONFIGMAPS, {"metadata": {"name": "a"}}, who=called_so))["code"] == 500
         await bootstrap(asked.world.manager, asked.world.store, 0.0)
         assert await asked.world.get(f"{NAMESPACES}/kube-system")
         await asked.world.do("delete", f"{MUTATING}/stuck", who=ADMIN)
