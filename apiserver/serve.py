@@ -23,6 +23,7 @@ from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -213,7 +214,7 @@ class Server:
             body_bytes=self._settings.limits.body_bytes,
             auditor=self._auditor,
             webhooks=self.webhooks.admitter,
-            subresources=self._trusted.subresources(registry),
+            subresources=partial(self._trusted.subresources, registry),
             tokens=self._trusted.reviews(self._logins.tables),
         )
 

@@ -8,6 +8,7 @@ from typing import Annotated, Any
 from admission.jwt import LONGEST
 from admission.service_tokens import Bound, Reference, ServiceTokens
 from apiserver import intake, refusals
+from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
 from apiserver.options import write_options
 from apiserver.stored import is_deleting
@@ -109,12 +110,20 @@ class TokenRequests:
     """Answers `POST .../serviceaccounts/NAME/token`. `most_seconds` is the longest that a token is good for."""
 
     def __init__(
-        self, registry: Registry, store: Store, tokens: ServiceTokens, now: Callable[[], float], *, most_seconds: int
+        self,
+        registry: Registry,
+        store: Store,
+        tokens: ServiceTokens,
+        now: Callable[[], float],
+        admission: Admission,
+        *,
+        most_seconds: int,
     ) -> None:
         self._registry = registry
         self._store = store
         self._tokens = tokens
         self._now = now
+        self._admission = admission
         self._most = most_seconds
 
     async def create(self, call: Call) -> Answer:
@@ -124,8 +133,10 @@ class TokenRequests:
         taken = await intake.received(self._registry, asked, call.body, call.content_type, options)
         for warning in taken.warnings:
             call.warn(warning)
-        metadata, spec = taken.document["metadata"], taken.document.get("spec") or {}
-        _check_names(target, metadata)
+        _check_names(target, taken.document["metadata"])
+        named = {**taken.document["metadata"], "name": target.name, "namespace": target.namespace}
+        admitted = await self._admission.admit_asked(call, options, asked, {**taken.document, "metadata": named})
+        metadata, spec = admitted["metadata"], admitted.get("spec") or {}
         account = self._found(target, target)
         if metadata.get("uid") not in (None, "", account.uid):
             raise _other_uid(target, "ServiceAccount", target.name, metadata["uid"])

@@ -17,13 +17,12 @@ import pytest
 
 from admission.authentication import Anonymous, AuthenticatorChain
 from admission.identity import ADMIN, NOBODY, Identity, authenticated
-from admission.service_tokens import Bound, Reference, ServiceTokens
+from admission.service_tokens import Bound, Reference
 from admission.tokens import TokenTable
 from apiserver import openid
 from apiserver.asgi import App
 from apiserver.flow import Flow
 from apiserver.sections import Flow as Bounds
-from apiserver.service_accounts import StoredAccounts, TokenRequests
 from registry.kinds import EXTERNAL, Registry
 from tests.apiserver.asking_all import (
     GONE,
@@ -44,7 +43,7 @@ from tests.apiserver.asking_all import (
 )
 from tests.apiserver.served import Access, application
 from tests.apiserver.test_roles import BINDINGS, CLUSTER_BINDINGS, CLUSTER_ROLES, ROLES, rule
-from tests.apiserver.tokens import ISSUER, Keys
+from tests.apiserver.tokens import ISSUER, till_in
 from tests.apiserver.world import CONFIGMAPS, NAMESPACES, NOW, OWNER, TRINKETS, WIDGETS, World, opened
 
 pytestmark = pytest.mark.anyio
@@ -208,21 +207,18 @@ async def house() -> AsyncIterator[House]:
     async with opened(roles=True) as world:
         everybody = somebody(world.registry)
         await furnish(world, everybody)
-        keys, now = Keys(), [NOW - 7200]
-        tokens = ServiceTokens(keys, StoredAccounts(world.store), issuer=ISSUER, now=lambda: now[0], unique=lambda: "u")
-        answers = TokenRequests(world.registry, world.store, tokens, lambda: NOW, most_seconds=86_400)
-        subresources = {**world.manager._subresources, ("serviceaccounts", "token"): answers.create}
-        world.manager._subresources = subresources
+        till = till_in(world)
         account = await world.get(f"{NAMESPACES}/{INSIDE}/serviceaccounts/{THERE}")
-        expired = tokens.issue(Bound(INSIDE, Reference(THERE, account["metadata"]["uid"])), [ISSUER], 3600).token
-        now[0] = NOW
+        till.now[0] = NOW - 7200
+        expired = till.tokens.issue(Bound(INSIDE, Reference(THERE, account["metadata"]["uid"])), [ISSUER], 3600).token
+        till.now[0] = NOW
         table = TokenTable([(secret(who), who.user) for who in everybody])
-        more = openid.documents(ISSUER, ISSUER, keys)
+        more = openid.documents(ISSUER, ISSUER, till.keys)
         settings: tuple[Anonymous, ...] = ("off", "health", "on")
         apps = {
             anonymous: application(
                 world,
-                AuthenticatorChain([table, tokens], anonymous=anonymous),
+                AuthenticatorChain([table, till.tokens], anonymous=anonymous),
                 Access(),
                 more=more,
                 flow=Flow(UNBOUNDED, time.monotonic),

@@ -389,3 +389,21 @@ def test_what_is_no_key_is_refused_by_its_place_and_nothing_of_it_is_shown() -> 
             ring(text)
         assert "MI" not in str(refused.value)
     assert "d" not in replace(KeyRing((good,))).public().decode().split('"')
+
+
+async def test_policies_are_asked_about_a_request_for_a_token_before_it_is_made(shop: Till) -> None:
+    await shop.account()
+    group = "/apis/admissionregistration.k8s.io/v1"
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"]}
+    validations = [
+        {"expression": "object.spec.expirationSeconds <= 1200", "message": "too long"},
+        {"expression": "request.kind.kind == 'TokenRequest' && request.subResource == 'token' && request.name == 'till'"},
+    ]
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": validations}
+    await shop.world.make(f"{group}/validatingadmissionpolicies", "short", spec=spec)
+    binding = {"policyName": "short", "validationActions": ["Deny"]}
+    await shop.world.make(f"{group}/validatingadmissionpolicybindings", "short", spec=binding)
+    for query in ("", "dryRun=All"):
+        with pytest.raises(ApiError, match="too long"):
+            await shop.world.do("create", f"{ACCOUNTS}/till/token", {"spec": {"expirationSeconds": 1201}}, query=query)
+    assert await shop.who(await shop.token(expirationSeconds=1200))

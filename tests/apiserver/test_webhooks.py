@@ -15,6 +15,7 @@ from apiserver.webhooks import Webhooks
 from apiserver.wiring import bootstrap
 from registry.errors import ApiError
 from tests.apiserver.hooks import EVERYTHING, LOCAL, MUTATING, VALIDATING, Asking, asking, hook, patch
+from tests.apiserver.tokens import ACCOUNTS, till_in
 from tests.apiserver.world import CONFIGMAPS, NAMESPACES, SOMEBODY, WIDGETS
 
 pytestmark = pytest.mark.anyio
@@ -176,6 +177,30 @@ async def test_subresources_are_matched_by_their_own_rules_and_a_scale_is_seen_a
         assert [request["kind"]["kind"] for request in below.asked] == ["Widget", "Scale", "Widget"]
         assert below.asked[1]["object"]["spec"] == {"replicas": 3}
         assert [request["operation"] for request in above.asked] == ["CREATE"]
+
+
+async def test_a_request_for_a_token_is_shown_as_one_and_what_was_made_of_it_counts() -> None:
+    def shorter(request: Document) -> Document:
+        return patch({"op": "replace", "path": "/spec/expirationSeconds", "value": 700})
+
+    rules = [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"]}]
+    async with asking() as asked, hook(shorter) as early, hook(lambda _: YES) as late:
+        shop = till_in(asked.world)
+        await shop.account()
+        await asked.mutating("shorter", early.entry(rules=rules))
+        await asked.validating("late", late.entry(rules=rules))
+        answer = await shop.ask(expirationSeconds=3600)
+        assert answer.document is not None
+        assert answer.document["spec"]["expirationSeconds"] == 700
+        assert await shop.who(answer.document["status"]["token"])
+        [request] = late.asked
+        assert (
+            request["kind"] == request["requestKind"] == {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+        )
+        assert (request["resource"]["resource"], request["subResource"], request["name"]) == ("serviceaccounts", "token", "till")
+        assert (request["object"]["kind"], request["object"]["spec"]["expirationSeconds"]) == ("TokenRequest", 700)
+        await asked.validating("gone", late.entry(rules=rules, clientConfig=NOWHERE))
+        assert (await refused(asked, "create", f"{ACCOUNTS}/till/token", {"spec": {}}))["code"] == 500
 
 
 async def test_selectors_look_at_the_namespace_and_at_the_object_as_it_is_or_was() -> None:
