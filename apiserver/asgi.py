@@ -56,6 +56,8 @@ COMPLAIN_EVERY = 10.0
 """Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
+LONGEST = 1_024
+"""Bytes of such a path: who asks chooses it, also who may not, and no object's is longer by far."""
 
 
 class AccessLog(Protocol):
@@ -189,9 +191,10 @@ class App:
             query = parse_query(scope["query_string"])
             self._permit(exchange, scope, lambda who: asking.unresolved(who, exchange.method, parts, query))
             raise
-        if len(self._targets) >= REMEMBERED:
-            self._targets.clear()
-        self._targets[raw_path] = target
+        if len(raw_path) <= LONGEST:
+            if len(self._targets) >= REMEMBERED:
+                self._targets.clear()
+            self._targets[raw_path] = target
         return target
 
     def _permit(self, exchange: Exchange, scope: Scope, ask: Callable[[Identity], Attributes]) -> None:
