@@ -69,7 +69,7 @@ class Failures:
         """Counts a failure. The seconds until the next one is answered as such; 0: this one may be."""
         self.total += 1
         now, key = self._now(), neighbourhood(address)
-        bucket = self._buckets[key] = self._buckets.pop(key, None) or Bucket(self._rate)
+        bucket = self._buckets[key] = self._buckets.pop(key) if key in self._buckets else Bucket(self._rate)
         if len(self._buckets) > self._most:
             del self._buckets[next(iter(self._buckets))]
         if bucket.take(now) is not None:

@@ -27,9 +27,9 @@ INSIDE = frozenset(account_name(actor) for actor in BUILTIN_ACTORS)
 class OwnerAuthorizer:
     """What belongs to one identity alone, whatever rights others have.
 
-    The status rule: a kind's status is written by the actor that owns it, and by nobody else. The server's own actors may delete and
-    read all there is, so nobody has a token of theirs, or acts as them, but members of `system:masters`: else whoever may make tokens
-    everywhere, which the role `edit` allows, would be one of them.
+    The status rule: a kind's status is written by the actor that owns it, and by nobody else. The server's own actors may read and
+    delete all there is, so nobody has a token of theirs, or acts as them, but members of `system:masters`: else whoever may make
+    tokens everywhere, which the role `edit` allows, would be one of them.
 
     `owners` maps a resource to the user name of its owner; `external` leaves it to everybody's rights; empty means that no actor of
     this server owns it, so that nobody may write it. `makers` maps a resource to the user name that alone makes and deletes its

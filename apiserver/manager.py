@@ -54,7 +54,9 @@ ATTEMPTS = 5
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
-Subresource = Callable[[Call], Awaitable[Answer]]
+Admit = Callable[[Call, WriteOptions, Document], Awaitable[None]]
+"""Asks whether what a call is about may be made, although it is not stored. Raises ApiError."""
+Subresource = Callable[[Call, Admit], Awaitable[Answer]]
 """Answers calls of a subresource. They are authorized, and of a verb that it has."""
 
 
@@ -107,7 +109,7 @@ class Manager:
         self.check_verb(call)
         own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
-            return await (own or self._verbs[call.verb])(call)
+            return await (self._verbs[call.verb](call) if own is None else own(call, self._admission.admit_request))
         except Unavailable as error:
             raise refusals.unavailable(error) from error
         except Closed as error:

@@ -2,8 +2,8 @@
 
 When a role or a binding changes in a way that may take a right away, all open streams are asked about again, `TURN` of them at a
 time, so that thousands of them hold up nobody. Whoever may not watch any more is sent nothing from then on, and finds out why when
-they come back. Who watches as somebody else needs the right to be them as well. Changes that come while a pass is under way are looked
-at by another one after it.
+they come back. Who watches as somebody else needs the right to be them as well. Changes that come while a pass is under way are
+looked at by another one after it.
 """
 
 from __future__ import annotations
