@@ -23,6 +23,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
+from admission.identity import is_server
 from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
@@ -201,7 +202,7 @@ class Manager:
         document = await self._admission.admit(call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
-        guard = self._quotas.guard(kind.resource, key.namespace)
+        guard = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
         write = put(kind, call.target.version, key, document, expect=0, require=require, guard=guard)
         prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:

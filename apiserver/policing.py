@@ -16,6 +16,7 @@ import msgspec
 from anyio import from_thread, to_thread
 
 from admission.conditions import access_of, variables
+from admission.identity import is_server
 from admission.matching_rules import Address, exempt, subject_of
 from admission.policies import OVER_BUDGET, Binding, Failure, ParamRef, Policy, Verdict, broken, judge
 from admission.review import Authorizer, Review
@@ -124,8 +125,9 @@ class Policies:
             follow(store, POLICY_BINDING.resource, self._bindings)
 
     def concerns(self, review: Review[Document]) -> bool:
-        """Whether any policy could mean such a write."""
-        return bool(self._bindings.by_name) and bool(self._bound(review))
+        """Whether any policy could mean such a write. What the server itself writes none does: a policy about everything would keep
+        it from starting, and only a server that runs can be told to remove it."""
+        return bool(self._bindings.by_name) and not is_server(review.identity) and bool(self._bound(review))
 
     async def mutate(self, review: Review[Document]) -> Document:
         """Policies change nothing."""

@@ -28,7 +28,6 @@ from apiserver.following import follow
 from apiserver.outbound import Networks, Place
 from apiserver.stored import document_of
 from apiserver.webhook_calls import Bounds, Means, Unready, View, Ways, WebhookCalls
-from registry.builtin.actor import KEEPER
 from registry.builtin.webhooks import MUTATING, VALIDATING
 from registry.kinds import Document, Kind, Version
 from storage.sql import SqlStore
@@ -81,7 +80,7 @@ class Webhooks:
     def admitter(self, authorizer: Authorizer) -> WebhookAdmission:
         """Who asks them about writes. Their conditions may ask the authorizer."""
         known = Known(self._labels, authorizer, Scales())
-        return WebhookAdmission(self._index, self._calls, known, self._log, total=self._total, silent=frozenset({KEEPER}))
+        return WebhookAdmission(self._index, self._calls, known, self._log, total=self._total)
 
     def webhooks(self) -> Sequence[Webhook]:
         """All that are configured, in the order in which they are asked."""

@@ -16,6 +16,7 @@ from admission.policies import Policy, judge
 from apiserver.calls import Kept
 from apiserver.patching import MERGE_PATCH
 from apiserver.policing import FAILURE_NOTE
+from apiserver.wiring import SYSTEM
 from registry.cel import Meter
 from registry.errors import ApiError, Invalid
 from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, TRINKETS, WIDGETS, Document, World, opened
@@ -408,3 +409,18 @@ async def test_trinkets_and_their_handlers_are_asked_before_policies() -> None:
         await world.make(TRINKETS, "a", spec={})
         with pytest.raises(ApiError, match="failed expression"):
             await world.do("patch", f"{TRINKETS}/a", {"spec": {"size": 2}}, content_type=MERGE_PATCH)
+
+
+async def test_no_policy_and_no_quota_keeps_the_server_from_starting_and_nobody_is_the_server_by_its_name_alone() -> None:
+    accounts = "/api/v1/namespaces/kube-system/serviceaccounts"
+    async with opened() as world:
+        await world.make(NAMESPACES, "kube-system")
+        await world.make("/api/v1/namespaces/kube-system/resourcequotas", "none", spec={"hard": {"count/serviceaccounts": "0"}})
+        await bound(world, "false", matchConstraints={"resourceRules": [EVERYTHING]})
+        for who in (ADMIN, authenticated(Identity(SYSTEM.username))):
+            with pytest.raises(ApiError, match="denied request"):
+                await world.do("create", accounts, {"metadata": {"name": "a"}}, who=who)
+        await world.do("create", accounts, {"metadata": {"name": "a"}}, who=SYSTEM)
+        await world.do("delete", f"{BINDINGS}/small")
+        with pytest.raises(ApiError, match="exceeded quota"):
+            await world.do("create", accounts, {"metadata": {"name": "b"}})
