@@ -55,8 +55,8 @@ NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
 
 
 def is_server(identity: Identity) -> bool:
-    """Whether it is the server itself that writes, which nobody outside may keep from starting. The name alone is not enough: it may
-    be impersonated, or stand in a certificate."""
+    """Whether it is the server itself that writes, which nobody outside may keep from starting. The name alone is not enough: it
+    may be impersonated, or stand in a certificate."""
     return identity.username == KEEPER and MASTERS in identity.groups
 
 
