@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -19,6 +20,7 @@ from apiserver.policing import FAILURE_NOTE
 from apiserver.wiring import SYSTEM
 from registry.cel import Meter
 from registry.errors import ApiError, Invalid
+from storage.store import Put
 from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, TRINKETS, WIDGETS, Document, World, opened
 
 pytestmark = pytest.mark.anyio
@@ -424,3 +426,15 @@ async def test_no_policy_and_no_quota_keeps_the_server_from_starting_and_nobody_
         await world.do("delete", f"{BINDINGS}/small")
         with pytest.raises(ApiError, match="exceeded quota"):
             await world.do("create", accounts, {"metadata": {"name": "b"}})
+
+
+async def test_a_policy_that_cannot_be_read_any_more_refuses_and_can_be_removed(world: World) -> None:
+    await bound(world, "true")
+    await world.make(CONFIGMAPS, "a")
+    [record] = world.stored("validatingadmissionpolicies.admissionregistration.k8s.io")
+    broken = msgspec.json.encode({**msgspec.json.decode(record.desired), "spec": {"matchConstraints": ["?"], "validations": 1}})
+    await world.store.commit(Put(record.key, record.uid, record.api_version, broken, record.status, record.revision))
+    with pytest.raises(ApiError, match="it cannot be read"):
+        await world.make(CONFIGMAPS, "b")
+    await world.do("delete", f"{POLICIES}/small")
+    await world.make(CONFIGMAPS, "b")
