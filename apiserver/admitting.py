@@ -73,6 +73,21 @@ class Admission:
             call.warn(warning)
         return new
 
+    async def admit_asked(self, call: Call, options: WriteOptions, asked: Target, document: Document) -> Document:
+        """What is asked below an object by a create, and answered and never stored: a TokenRequest. It is about the object, so the
+        handlers of its kind, which know that kind alone, are not asked; everybody else is. Raises Invalid, and whatever they refuse
+        with."""
+        if not self._admitters:
+            return document
+        review = _review(call, call.target, "CREATE", document, None, options.dry_run)
+        made, concerned = await self._by_others(replace(review, options=_write_options("CREATE", options)))
+        if made is not document:
+            made, _ = self._understood(asked, made, document, None)
+        found = await _all(_validators(None, concerned, replace(review, new=made), broken=False), None)
+        if found:
+            raise Invalid(asked.kind.name, asked.version.group, call.target.name, found)
+        return made
+
     async def _mutated(self, steps: Steps | None, review: Review[Document], *, broken: bool) -> tuple[Document, Sequence[Admitter]]:
         """What everybody made of the object, as far as it is theirs: the same object if nobody changed it. And whom of the others
         it concerned, each as it was when their turn came."""
@@ -118,16 +133,6 @@ class Admission:
             causes = list(target.version.schema.apply(new, old=old, part=part).causes)
         prepare.count(target.kind, new, old)
         return new, causes
-
-    async def admit_request(self, call: Call, options: WriteOptions, document: Document) -> None:
-        """Whether something may be made that is answered and not stored, such as a token. Those who are asked about every write may
-        refuse it, and change nothing. Raises ApiError."""
-        review = _review(call, call.target, "CREATE", document, None, options.dry_run)
-        review = replace(review, options=_write_options("CREATE", options))
-        concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
-        found = await _all(_validators(None, concerned, review, broken=False), None)
-        if found:
-            raise Invalid(document["kind"], call.target.version.group, call.target.name, found)
 
     async def admit_delete(self, call: Call, target: Target, options: DeleteOptions, record: Record) -> None:
         """Whether the object of `record` may be deleted. Raises ApiError."""
