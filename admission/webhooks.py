@@ -123,7 +123,7 @@ class WebhookAdmission:
 
     def concerns(self, review: Review[Document]) -> bool:
         """Whether a webhook could be asked."""
-        if review.identity.username in self._silent:
+        if self._index.empty or review.identity.username in self._silent:
             return False
         found = self._index.about(review)
         return bool(found.mutating or found.validating)

@@ -53,18 +53,19 @@ class Admission:
         steps = chain.steps(operation, target.subresource) if chain is not None else None
         asked: list[Ask] = []
         if steps is not None or self._admitters:
-            review = _review(call, target, operation, new, old, options.dry_run)
-            review = replace(review, options=_write_options(operation, options))
+            review = _review(call, target, operation, new, old, options.dry_run, _write_options(operation, options))
             mutated, concerned = await self._mutated(steps, review, broken=bool(causes))
             if mutated is not new:
-                new, causes = self._understood(target, mutated, new, old)
+                new, causes = self._understood(target, mutated, new, old, tidied=not causes)
                 review = replace(review, new=new)
-                concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
+                concerned = self._concerned(review)
             asked = _validators(steps, () if causes else concerned, review, broken=bool(causes))
-        found = _own_causes(call, new, old) + list(causes)
+        found = _own_causes(call, new, old)
+        found += causes
         if not target.subresource or target.subresource == "scale":
             found += scaling.check(target.kind, new)
-        found += [*target.kind.strategy.check(new, old), *target.version.check(new, old)]
+        found += target.kind.strategy.check(new, old)
+        found += target.version.check(new, old)
         if asked:
             found += await _all(asked, steps)
         if found:
@@ -73,18 +74,25 @@ class Admission:
             call.warn(warning)
         return new
 
+    def _concerned(self, review: Review[Document]) -> Sequence[Admitter]:
+        """Whom of the others such an object concerns: nearly always nobody."""
+        return [admitter for admitter in self._admitters if admitter.concerns(review)]
+
     async def _mutated(self, steps: Steps | None, review: Review[Document], *, broken: bool) -> tuple[Document, Sequence[Admitter]]:
         """What everybody made of the object, as far as it is theirs: the same object if nobody changed it. And whom of the others
         it concerned, each as it was when their turn came."""
-        given, changes = review.new, steps is not None and steps.changes
-        document = given
-        if steps is not None and changes:
-            document = await steps.default(review, broken=broken)
-            document = await steps.mutate(replace(review, new=document), broken=broken)
-            document = _kept(review, document)
-        document, concerned = await self._by_others(replace(review, new=document))
+        given, concerned = review.new, ()
+        if steps is not None and steps.changes:
+            if steps.defaults:
+                review = replace(review, new=await steps.default(review, broken=broken))
+            document = await steps.mutate(review, broken=broken)
+            review = replace(review, new=_kept(replace(review, new=given), document))
+        document = review.new
+        if self._concerned(review):
+            document, concerned = await self._by_others(review)
         if steps is not None and steps.defaults and document is not given:
-            document = _kept(review, await steps.default(replace(review, new=document), broken=broken))
+            review = replace(review, new=document)
+            document = _kept(review, await steps.default(review, broken=broken))
         return document, concerned
 
     async def _by_others(self, review: Review[Document]) -> tuple[Document, Sequence[Admitter]]:
@@ -103,11 +111,12 @@ class Admission:
         return review.new, concerned
 
     def _understood(
-        self, target: Target, mutated: Document, given: Document, old: Document | None
+        self, target: Target, mutated: Document, given: Document, old: Document | None, *, tidied: bool
     ) -> tuple[Document, Sequence[Cause]]:
-        """The object as its schema has it after it was changed, and what that says against it."""
+        """The object as its schema has it after it was changed, and what that says against it. `tidied`: it has nothing against
+        what was given."""
         try:
-            taken = intake.understand(target, mutated, LENIENT, (), (), base=given)
+            taken = intake.understand(target, mutated, LENIENT, (), (), base=given, tidied=given if tidied else None)
         except BadRequest as error:
             raise InternalError(f"Internal error occurred: admission made what cannot be read: {error.message}") from error
         new, causes = taken.document, taken.causes
@@ -125,9 +134,13 @@ class Admission:
         steps = chain.steps("DELETE") if chain is not None else None
         if steps is None and not self._admitters:
             return
+        old: Document = {"metadata": {"name": record.key.name}}  # the rest when somebody wants to see it
+        review = _review(call, target, "DELETE", old, old, options.dry_run, _delete_options(options))
+        concerned = self._concerned(review)
+        if steps is None and not concerned:
+            return
         old = in_version(target.version, record)
-        review = replace(_review(call, target, "DELETE", old, old, options.dry_run), options=_delete_options(options))
-        concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
+        review = replace(review, new=old, old=old)
         found = await _all(_validators(steps, concerned, review, broken=False), steps)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
@@ -168,7 +181,9 @@ async def _all(asked: Sequence[Ask], steps: Steps | None) -> list[Cause]:
     return in_turn(await together(asked))
 
 
-def _review(call: Call, target: Target, operation: str, new: Document, old: Document | None, dry_run: bool) -> Review[Document]:
+def _review(
+    call: Call, target: Target, operation: str, new: Document, old: Document | None, dry_run: bool, options: Mapping[str, Any]
+) -> Review[Document]:
     return Review(
         operation,
         new,
@@ -181,6 +196,7 @@ def _review(call: Call, target: Target, operation: str, new: Document, old: Docu
         target.version,
         target.namespace or "",
         new["metadata"].get("name", ""),
+        options,
         note=call.note,
         changed=call.changed,
     )

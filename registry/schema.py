@@ -17,12 +17,13 @@ Documents that nothing needs to be said about - nearly all - take the fast way o
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from registry.compiled import Untidy, compile_node
+from registry.compiled import Again, Untidy, compile_again, compile_node
 from registry.decoding import Unreadable, decode
 from registry.errors import BadRequest, Cause
 from registry.nodes import EXACT_FLOAT, TOLD, Dialect, Document, ListType, Node, below, copied
@@ -57,15 +58,16 @@ class Schema:
         self._whole = _Part(self.node, dialect, "")
         self._parts = {name: _Part(_only(self.node, name), dialect, name) for name in self.node.properties}
 
-    def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
+    def apply(self, document: Document, *, old: Document | None = None, part: str = "", tidied: Document | None = None) -> Outcome:
         """The document in its one form, and all there is to say about it.
 
         `old` is what is stored: what is equal to it is not validated again. `part` names a field of the root (`status`): all others
-        are let alone, and messages call fields by their path within it.
+        are let alone, and messages call fields by their path within it. `tidied` is a document that there was nothing to say about:
+        what is the very same in it is not looked at again, unless something else is wrong.
         """
         chosen = self._parts[part] if part else self._whole
         try:
-            return Outcome(chosen.tidy(document))
+            return Outcome(chosen.tidy(document) if tidied is None else chosen.again(document, tidied))
         except Untidy:
             return chosen.apply(document, UNSET if old is None else old)
 
@@ -88,6 +90,11 @@ class _Part:
         self._name = name
         self._checked = _checked(node, dialect)
         self.tidy = compile_node(node, dialect)
+
+    @cached_property
+    def again(self) -> Again:
+        """The fast way for a document that was made of one in its one form. Few kinds are ever in need of it."""
+        return compile_again(self._node, self._dialect)
 
     def apply(self, document: Document, old: Any) -> Outcome:
         """The slow way: step by step, with words."""
