@@ -51,23 +51,21 @@ class Admission:
         operation = "CREATE" if old is None else "UPDATE"
         chain = self._chains.get(target.kind.resource)
         steps = chain.steps(operation, target.subresource) if chain is not None else None
-        asked: list[Ask] = []
-        if steps is not None or self._admitters:
-            review = _review(call, target, operation, new, old, options.dry_run, _write_options(operation, options))
-            mutated, concerned = await self._mutated(steps, review, broken=bool(causes))
-            if mutated is not new:
-                new, causes = self._understood(target, mutated, new, old, tidied=not causes)
-                review = replace(review, new=new)
-                concerned = self._concerned(review)
-            asked = _validators(steps, () if causes else concerned, review, broken=bool(causes))
+        broken = bool(causes)
+        review = _review(call, target, operation, new, old, options.dry_run, _write_options(operation, options))
+        mutated, concerned = await self._mutated(steps, review, broken=broken)
+        if mutated is not new:
+            new, causes = self._understood(target, mutated, new, old, tidied=not broken)
+            review, broken = replace(review, new=new), bool(causes)
+            concerned = self._concerned(review)
         found = _own_causes(call, new, old)
         found += causes
         if not target.subresource or target.subresource == "scale":
             found += scaling.check(target.kind, new)
         found += target.kind.strategy.check(new, old)
         found += target.version.check(new, old)
-        if asked:
-            found += await _all(asked, steps)
+        if steps is not None or concerned:
+            found += await _found(steps, () if broken else concerned, review, broken=broken)
         if found:
             raise Invalid(target.kind.name, target.kind.group, new["metadata"].get("name", ""), found)
         for warning in meta.finalizer_warnings(new["metadata"], None if old is None else old["metadata"]):
@@ -81,7 +79,8 @@ class Admission:
     async def _mutated(self, steps: Steps | None, review: Review[Document], *, broken: bool) -> tuple[Document, Sequence[Admitter]]:
         """What everybody made of the object, as far as it is theirs: the same object if nobody changed it. And whom of the others
         it concerned, each as it was when their turn came."""
-        given, concerned = review.new, ()
+        given = review.new
+        concerned: Sequence[Admitter] = ()
         if steps is not None and steps.changes:
             if steps.defaults:
                 review = replace(review, new=await steps.default(review, broken=broken))
@@ -141,7 +140,7 @@ class Admission:
             return
         old = in_version(target.version, record)
         review = replace(review, new=old, old=old)
-        found = await _all(_validators(steps, concerned, review, broken=False), steps)
+        found = await _found(steps, concerned, review, broken=False)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
 
@@ -166,19 +165,17 @@ def _kept(review: Review[Document], returned: Document) -> Document:
     return prepare.mutated(review.kind, returned, review.new, review.subresource)
 
 
-def _validators(steps: Steps | None, concerned: Sequence[Admitter], review: Review[Document], *, broken: bool) -> list[Ask]:
-    """Everybody who is to be asked what is wrong."""
-    asked: list[Ask] = [partial(admitter.validate, review) for admitter in concerned]
-    return [partial(steps.validate, review, broken=broken), *asked] if steps is not None and steps.validates else asked
-
-
-async def _all(asked: Sequence[Ask], steps: Steps | None) -> list[Cause]:
-    """What all found. Those who may wait do so at the same time; plain validators of a plugin have answered before."""
-    if not asked:
-        return []
-    if steps is not None and steps.validates and not steps.waits:
-        return in_turn([await outcome(asked[0]), *(await together(asked[1:]))])
-    return in_turn(await together(asked))
+async def _found(steps: Steps | None, concerned: Sequence[Admitter], review: Review[Document], *, broken: bool) -> Sequence[Cause]:
+    """What everybody finds wrong. Those who may wait do so at the same time; plain validators of a plugin have answered before."""
+    if steps is None or not steps.validates:
+        return in_turn(await together([partial(admitter.validate, review) for admitter in concerned])) if concerned else ()
+    if not concerned:
+        return await steps.validate(review, broken=broken)
+    own: Ask = partial(steps.validate, review, broken=broken)
+    others: list[Ask] = [partial(admitter.validate, review) for admitter in concerned]
+    if steps.waits:
+        return in_turn(await together([own, *others]))
+    return in_turn([await outcome(own), *(await together(others))])
 
 
 def _review(
