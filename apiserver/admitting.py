@@ -53,7 +53,10 @@ class Admission:
         steps = chain.steps(operation, target.subresource) if chain is not None else None
         broken = bool(causes)
         review = _review(call, target, operation, new, old, options.dry_run, _write_options(operation, options))
-        mutated, concerned = await self._mutated(steps, review, broken=broken)
+        concerned = self._concerned(review)
+        mutated = new
+        if steps is not None or concerned:
+            mutated, concerned = await self._mutated(steps, review, broken=broken)
         if mutated is not new:
             new, causes = self._understood(target, mutated, new, old, tidied=not broken)
             review, broken = replace(review, new=new), bool(causes)

@@ -7,7 +7,6 @@ version's schema says. Unknown and duplicate fields are dropped and reported as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -29,8 +28,7 @@ LONG = 64 * 1024
 """Bytes of YAML or protobuf that are read in the event loop: about 50 ms of YAML."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(msgspec.Struct, frozen=True):
     """A document as it was understood: known fields only, defaults in place. `causes` are what its schema says against it."""
 
     document: Document
