@@ -28,6 +28,8 @@ PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 """Paths, with all below them, that tell nobody anything but that a server is there, and how it is."""
 
 
+REMEMBERED = 4_096
+"""Credentials of which it is remembered who knew them."""
 TELL_EVERY = 60.0
 """Seconds between two times that it is told that logins are slowed."""
 
@@ -94,6 +96,7 @@ class AuthenticatorChain:
         self._authenticators = tuple(authenticators)
         self._anonymous = anonymous
         self._failures = failures
+        self._whose: dict[int, Authenticator] = {}  # who knew what was shown last, by its hash: whom to ask first
 
     async def authenticate(self, credentials: Credentials) -> Identity:
         """Who it is. Raises Unauthorized, and TooManyRequests for who has failed too often."""
@@ -126,11 +129,32 @@ class AuthenticatorChain:
             if self._anonymous == "on" or (self._anonymous == "health" and is_public(credentials.path)):
                 return NOBODY
             raise Unauthorized
+        shown = hash(authorization or key or credentials.certificate)
+        identity = await self._again(shown, credentials)
+        if identity is not None:
+            return identity
         for authenticator in self._authenticators:
             identity = await authenticator.authenticate(credentials)
             if identity is not None:
+                if len(self._whose) >= REMEMBERED:
+                    self._whose.clear()
+                self._whose[shown] = authenticator
                 return identity
         raise Unauthorized
+
+    async def _again(self, shown: int, credentials: Credentials) -> Identity | None:
+        """Asks the one who knew such a credential before. If that is not the answer any more, all of them are asked in turn: no
+        two know the same credential, so the order says nothing of a good one."""
+        known = self._whose.get(shown)
+        if known is None:
+            return None
+        try:
+            identity = await known.authenticate(credentials)
+        except ApiError:
+            identity = None
+        if identity is None:
+            self._whose.pop(shown, None)
+        return identity
 
     def _count(self, failures: Failures, address: str) -> None:
         seconds = math.ceil(failures.failed(address))

@@ -43,7 +43,7 @@ def is_over(error: BaseException) -> bool:
 
 
 def caller(handler: Handler) -> Callable[[Any], Any]:
-    """A function that calls the handler: what it returns is the result, or is awaited for it.
+    """A function that calls the handler: what it returns is the result, or a coroutine that is awaited for it.
 
     It raises what the handler raises, and HandlerTimeoutError.
     """

@@ -11,14 +11,15 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
-from admission.calling import HandlerTimeoutError, awaits, caller, is_over
+from admission.calling import HandlerTimeoutError, caller, is_over
 from admission.differing import changed, changed_value, filled
 from admission.review import Review
 from registry.conversion import Conversion
@@ -72,7 +73,7 @@ class _Step:
                     return None
                 raise
             returned = self._call(given)
-            return use(self, review, await returned if awaits(returned) else returned)
+            return use(self, review, await returned if isinstance(returned, CoroutineType) else returned)
         except ApiError:
             raise
         except BaseException as error:
@@ -158,13 +159,13 @@ class Steps:
         self.validates = bool(validators)
         self.waits = any(step.waits for step in validators)
 
-    async def default(self, review: Review[Document], *, broken: bool = False) -> Document:
+    def default(self, review: Review[Document], *, broken: bool = False) -> Awaitable[Document]:
         """The object with what was missing of it. The same object if nothing was. Raises ApiError."""
-        return await _changed(self._defaulters, review, _Step.defaulted, broken=broken)
+        return _changed(self._defaulters, review, _Step.defaulted, broken=broken)
 
-    async def mutate(self, review: Review[Document], *, broken: bool = False) -> Document:
+    def mutate(self, review: Review[Document], *, broken: bool = False) -> Awaitable[Document]:
         """What is to be stored after all mutators. The same object if nothing was changed. Raises ApiError."""
-        return await _changed(self._mutators, review, _Step.mutated, broken=broken)
+        return _changed(self._mutators, review, _Step.mutated, broken=broken)
 
     async def validate(self, review: Review[Document], *, broken: bool = False) -> Sequence[Cause]:
         """What is wrong, according to every validator; those that wait do so at the same time. Raises ApiError only for a handler

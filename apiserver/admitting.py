@@ -53,8 +53,8 @@ class Admission:
         steps = chain.steps(operation, target.subresource) if chain is not None else None
         broken = bool(causes)
         review = _review(call, target, operation, new, old, options.dry_run, _write_options(operation, options))
-        concerned = self._concerned(review)
         mutated = new
+        concerned = () if steps is not None else self._concerned(review)
         if steps is not None or concerned:
             mutated, concerned = await self._mutated(steps, review, broken=broken)
         if mutated is not new:
@@ -85,10 +85,14 @@ class Admission:
         given = review.new
         concerned: Sequence[Admitter] = ()
         if steps is not None and steps.changes:
+            document = given
             if steps.defaults:
-                review = replace(review, new=await steps.default(review, broken=broken))
-            document = await steps.mutate(review, broken=broken)
-            review = replace(review, new=_kept(replace(review, new=given), document))
+                document = await steps.default(review, broken=broken)
+                document = await steps.mutate(replace(review, new=document), broken=broken)
+            else:
+                document = await steps.mutate(review, broken=broken)
+            if document is not given:
+                review = replace(review, new=_kept(review, document))
         document = review.new
         if self._concerned(review):
             document, concerned = await self._by_others(review)
@@ -116,17 +120,20 @@ class Admission:
         self, target: Target, mutated: Document, given: Document, old: Document | None, *, tidied: bool
     ) -> tuple[Document, Sequence[Cause]]:
         """The object as its schema has it after it was changed, and what that says against it. `tidied`: it has nothing against
-        what was given."""
-        try:
-            taken = intake.understand(target, mutated, LENIENT, (), (), base=given, tidied=given if tidied else None)
-        except BadRequest as error:
-            raise InternalError(f"Internal error occurred: admission made what cannot be read: {error.message}") from error
-        new, causes = taken.document, taken.causes
+        what was given, nor need it see again what is still the same of that."""
+        schema, part = target.version.schema, "status" if target.subresource == "status" else ""
+        new = schema.again(mutated, given, part=part) if tidied and mutated["metadata"] is given["metadata"] else None
+        causes: Sequence[Cause] = ()
+        if new is None:
+            try:
+                taken = intake.understand(target, mutated, LENIENT, (), (), base=given)
+            except BadRequest as error:
+                raise InternalError(f"Internal error occurred: admission made what cannot be read: {error.message}") from error
+            new, causes = taken.document, taken.causes
         if old is None:
             return new, causes
         if causes:  # what was wrong already, and is not touched, may stay
-            part = "status" if target.subresource == "status" else ""
-            causes = list(target.version.schema.apply(new, old=old, part=part).causes)
+            causes = schema.apply(new, old=old, part=part).causes
         prepare.count(target.kind, new, old)
         return new, causes
 

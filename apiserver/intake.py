@@ -88,19 +88,17 @@ def understand(
     warnings: Sequence[str],
     *,
     base: Document | None = None,
-    tidied: Document | None = None,
 ) -> Intake:
     """Reads metadata, prunes, defaults and checks. What is unknown is refused or warned of, as the options say.
 
-    `base` is what `document` was made of (the stored object, by a patch): metadata that is the same is not read again. `tidied`:
-    the same, when it has been here before and nothing was found; nothing that is the same is read again.
+    `base` is what `document` was made of (the stored object, by a patch): metadata that is the same is not read again.
     """
     kind, version = target.kind, target.version
     sent = document.get("metadata")
     untouched = base is not None and sent is base["metadata"]
     owned, dropped, warned = (sent, (), ()) if untouched else _metadata(kind, version, sent)
     part = "status" if target.subresource == "status" else ""
-    outcome = version.schema.apply({key: value for key, value in document.items() if key != "metadata"}, part=part, tidied=tidied)
+    outcome = version.schema.apply({key: value for key, value in document.items() if key != "metadata"}, part=part)
     if outcome.unreadable:
         raise unreadable(kind.name, version.name, outcome.unreadable)
     unknown = [*dropped, *outcome.unknown]

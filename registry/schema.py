@@ -58,18 +58,29 @@ class Schema:
         self._whole = _Part(self.node, dialect, "")
         self._parts = {name: _Part(_only(self.node, name), dialect, name) for name in self.node.properties}
 
-    def apply(self, document: Document, *, old: Document | None = None, part: str = "", tidied: Document | None = None) -> Outcome:
+    def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
         """The document in its one form, and all there is to say about it.
 
         `old` is what is stored: what is equal to it is not validated again. `part` names a field of the root (`status`): all others
-        are let alone, and messages call fields by their path within it. `tidied` is a document that there was nothing to say about:
-        what is the very same in it is not looked at again, unless something else is wrong.
+        are let alone, and messages call fields by their path within it.
         """
         chosen = self._parts[part] if part else self._whole
         try:
-            return Outcome(chosen.tidy(document) if tidied is None else chosen.again(document, tidied))
+            return Outcome(chosen.tidy(document))
         except Untidy:
             return chosen.apply(document, UNSET if old is None else old)
+
+    def again(self, document: Document, tidied: Document, *, part: str = "") -> Document | None:
+        """The document in its one form; None: there is something to be said about it, and `apply` says what.
+
+        `tidied` is one that there was nothing to say about: what is the very same object in it is not looked at again.
+        """
+        chosen = self._parts[part] if part else self._whole
+        try:
+            made: Document = chosen.again(document, tidied)
+        except Untidy:
+            return None
+        return made
 
     def at(self, *path: str) -> Node | None:
         """The node of a field: `at("status", "conditions")`. `[]` stands for the items of a list. None: there is none."""
