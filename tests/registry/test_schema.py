@@ -566,6 +566,34 @@ def test_the_fast_way_does_nothing_that_the_slow_way_would_not(data: st.DataObje
     assert same(fast.document, slow.document)
 
 
+@settings(max_examples=300, deadline=None)
+@given(st.data(), defaulted(), DIALECTS)
+def test_a_document_made_of_a_tidy_one_is_read_as_if_it_were_new(data: st.DataObject, node: Node, dialect: Dialect) -> None:
+    schema = Schema(node, dialect)
+    first = schema.apply(data.draw(documents(node)))
+    if first.unreadable or first.causes:
+        return
+    tidied, before = first.document, deepcopy(first.document)
+    other = data.draw(documents(node))
+    made = {**tidied, **{key: _mixed(tidied.get(key), value) for key, value in other.items()}}
+    for key in data.draw(st.sets(st.sampled_from(sorted(made)))) if made else ():
+        del made[key]
+    again, anew = schema.again(made, tidied), schema.apply(made)
+    assert same(tidied, before)
+    if again is None:
+        assert anew.document is not made or anew[1:] != ((), (), "")
+    else:
+        assert anew[1:] == ((), (), "")
+        assert same(again, anew.document)
+
+
+def _mixed(tidied: Any, other: Any) -> Any:
+    """Half of the fields of the one, with those of the other."""
+    if not (isinstance(tidied, dict) and isinstance(other, dict)):
+        return other
+    return {**dict(list(tidied.items())[::2]), **{key: _mixed(tidied.get(key), value) for key, value in other.items()}}
+
+
 @settings(max_examples=400, deadline=None)
 @given(st.data(), defaulted(), DIALECTS)
 def test_a_schema_changes_nothing_about_its_own_outcome(data: st.DataObject, node: Node, dialect: Dialect) -> None:
