@@ -27,7 +27,11 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Literal, Protocol, Self
 
 import msgspec
-import structlog
+
+from registry.lean import without
+
+with without("rich"):  # which shows tracebacks in colours; ours are text in a line. 4 MB
+    import structlog
 
 FLUSH_BYTES = 512 * 1024
 """Each turn of the thread takes the interpreter from the event loop: few large ones cost requests less than many small ones."""
