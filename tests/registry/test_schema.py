@@ -587,6 +587,24 @@ def test_a_document_made_of_a_tidy_one_is_read_as_if_it_were_new(data: st.DataOb
         assert same(again, anew.document)
 
 
+def test_what_is_left_of_a_tidy_document_still_lacks_what_it_lacks() -> None:
+    inner = Node(
+        type="object", properties={"a": Node(type="integer", maximum=3), "b": Node(type="string", default="x")}, required=("a",)
+    )
+    schema = Schema(
+        Node(type="object", properties={"spec": inner, "each": Node(type="array", items=inner), "free": Node(preserve=True)})
+    )
+    tidied = {"spec": {"a": 1, "b": "y"}, "each": [{"a": 2, "b": "z"}], "free": {"n": [1]}}
+    assert schema.again(tidied, tidied) is tidied
+    assert schema.again({**tidied, "spec": {"a": 2}}, tidied) == {**tidied, "spec": {"a": 2, "b": "x"}}
+    assert schema.again({**tidied, "each": [{"a": 3.0}]}, tidied) == {**tidied, "each": [{"a": 3, "b": "x"}]}
+    for wrong in ({"b": "y"}, {"a": 4, "b": "y"}, {"a": 1, "b": "y", "c": 1}, {"a": "1", "b": "y"}, [1]):
+        assert schema.again({**tidied, "spec": wrong}, tidied) is None
+        assert schema.again({**tidied, "each": [*tidied["each"], wrong]}, tidied) is None
+    assert schema.again({**tidied, "more": 1}, tidied) is None
+    assert schema.again({**tidied, "spec": None}, tidied) == {key: tidied[key] for key in ("each", "free")}
+
+
 def _mixed(tidied: Any, other: Any) -> Any:
     """Half of the fields of the one, with those of the other."""
     if not (isinstance(tidied, dict) and isinstance(other, dict)):
