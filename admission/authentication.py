@@ -130,9 +130,19 @@ class AuthenticatorChain:
                 return NOBODY
             raise Unauthorized
         shown = hash(authorization or key or credentials.certificate)
-        identity = await self._again(shown, credentials)
-        if identity is not None:
-            return identity
+        known = self._whose.get(shown)
+        if known is not None:  # no two know the same credential, so the order says nothing of a good one
+            try:
+                identity = await known.authenticate(credentials)
+            except ApiError:
+                identity = None
+            if identity is not None:
+                return identity
+            self._whose.pop(shown, None)
+        return await self._asked(shown, credentials)
+
+    async def _asked(self, shown: int, credentials: Credentials) -> Identity:
+        """The answer of the first that knows such a credential."""
         for authenticator in self._authenticators:
             identity = await authenticator.authenticate(credentials)
             if identity is not None:
@@ -141,20 +151,6 @@ class AuthenticatorChain:
                 self._whose[shown] = authenticator
                 return identity
         raise Unauthorized
-
-    async def _again(self, shown: int, credentials: Credentials) -> Identity | None:
-        """Asks the one who knew such a credential before. If that is not the answer any more, all of them are asked in turn: no
-        two know the same credential, so the order says nothing of a good one."""
-        known = self._whose.get(shown)
-        if known is None:
-            return None
-        try:
-            identity = await known.authenticate(credentials)
-        except ApiError:
-            identity = None
-        if identity is None:
-            self._whose.pop(shown, None)
-        return identity
 
     def _count(self, failures: Failures, address: str) -> None:
         seconds = math.ceil(failures.failed(address))
