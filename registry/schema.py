@@ -71,7 +71,7 @@ class Schema:
             return chosen.apply(document, UNSET if old is None else old)
 
     def again(self, document: Document, tidied: Document, *, part: str = "") -> Document | None:
-        """The document in its one form; None: there is something to be said about it, and `apply` says what.
+        """The document in its one form; None: there may be something to be said about it, which `apply` knows.
 
         `tidied` is one that there was nothing to say about: what is the very same object in it is not looked at again.
         """
