@@ -122,7 +122,7 @@ class WebhookAdmission:
 
     def concerns(self, review: Review[Document]) -> bool:
         """Whether a webhook could be asked."""
-        if is_server(review.identity):
+        if self._index.empty or is_server(review.identity):
             return False
         found = self._index.about(review)
         return bool(found.mutating or found.validating)

@@ -274,7 +274,10 @@ class App:
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await body_of(exchange.headers, receive, self._body_limit, seconds)
         caller = exchange.caller
-        answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
+        if caller is None:
+            answer = await self._manager.handle(call)
+        else:
+            answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
         exchange.trail.answered(answer)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:

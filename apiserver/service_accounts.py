@@ -75,7 +75,7 @@ class StoredAccounts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._going: dict[Key, tuple[int, bool]] = {}  # whether it is being deleted, by the revision that this was read at
+        self._going: dict[str, tuple[int, bool]] = {}  # whether it is being deleted, by the revision that this was read at
 
     def account(self, namespace: str, name: str) -> str | None:
         """The uid of an account."""
@@ -98,11 +98,11 @@ class StoredAccounts:
 
     def _is_going(self, record: Record) -> bool:
         """Whether it waits for its finalizers. Its bytes are looked at once for each revision."""
-        known = self._going.get(record.key)
+        known = self._going.get(record.uid)
         if known is None or known[0] != record.revision:
             if len(self._going) >= 4_096:
                 self._going.clear()
-            known = self._going[record.key] = (record.revision, is_deleting(record))
+            known = self._going[record.uid] = (record.revision, is_deleting(record))
         return known[1]
 
 
