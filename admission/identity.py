@@ -58,6 +58,12 @@ NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
 """Who asks without any credential, where that is allowed (Kubernetes convention)."""
 
 
+def is_server(identity: Identity) -> bool:
+    """Whether it is the server itself that writes, which nobody outside may keep from starting. The name alone is not enough: it
+    may be impersonated, or stand in a certificate."""
+    return identity is SYSTEM
+
+
 def service_account(namespace: str, name: str, uid: str = "", extra: tuple[tuple[str, tuple[str, ...]], ...] = ()) -> Identity:
     """Who a service account is."""
     return authenticated(Identity(user_of_account(namespace, name), uid, groups_of_account(namespace), extra))

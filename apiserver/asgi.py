@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -57,6 +57,8 @@ COMPLAIN_EVERY = 10.0
 """Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
+LONGEST = 1_024
+"""Bytes of such a path: who asks chooses it, also who may not, and no object's is longer by far."""
 
 
 class AccessLog(Protocol):
@@ -194,9 +196,10 @@ class App:
             query, _ = _query(scope)
             self._permit(exchange, scope, lambda who: asking.unresolved(who, exchange.method, parts, query))
             raise
-        if len(self._targets) >= REMEMBERED:
-            self._targets.clear()
-        self._targets[raw_path] = target
+        if len(raw_path) <= LONGEST:
+            if len(self._targets) >= REMEMBERED:
+                self._targets.clear()
+            self._targets[raw_path] = target
         return target
 
     def _permit(self, exchange: Exchange, scope: Scope, ask: Callable[[Identity], Attributes]) -> None:
@@ -271,7 +274,10 @@ class App:
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await body_of(exchange.headers, receive, self._body_limit, seconds)
         caller = exchange.caller
-        answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
+        if caller is None:
+            answer = await self._manager.handle(call)
+        else:
+            answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
         exchange.trail.answered(answer)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
@@ -322,16 +328,16 @@ class App:
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,
         )
-        to_be_them = needed(exchange.behind, scope["headers"]) if exchange.behind is not None else ()
-        wanted = [asking.attributes(call.identity, call.verb, call.target, call.query), *to_be_them]
+        asked_for = asking.attributes(call.identity, call.verb, call.target, call.query)
+        wanted = (asked_for, *needed(exchange.behind, scope["headers"]))
         await self._run_stream(stream, place, receive, exchange.credentials, wanted)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _run_stream(
-        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: list[Attributes]
+        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Sequence[Attributes]
     ) -> None:
         """Runs a stream beside a task that notices when the client goes away, or takes nothing. It ends with its credential and
-        with the right to what is `wanted`."""
+        with the right to anything that is `wanted`."""
         self._streams[stream] = credentials
         self._revoker.admit(stream, *wanted)
         if self._ending:  # it began while the others were told to end

@@ -49,10 +49,11 @@ def impersonated(
     return wanted
 
 
-def needed(identity: Identity, headers: Iterable[tuple[bytes, bytes]]) -> list[Attributes]:
-    """What `identity` has to be allowed for as long as a request goes on that is from whom its headers name. Raises BadRequest."""
-    wanted, groups = _wanted([(name, value) for name, value in headers if name.startswith(PREFIX)])
-    return list(_needed(identity, wanted, groups))
+def needed(identity: Identity | None, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Attributes, ...]:
+    """What `identity`, who acts as the one of the headers, has to be allowed for as long as that goes on. None: nobody does."""
+    if identity is None:
+        return ()
+    return tuple(_needed(identity, *_wanted([(name, value) for name, value in headers if name.startswith(PREFIX)])))
 
 
 def _needed(identity: Identity, wanted: Identity, groups: Iterable[str]) -> Iterator[Attributes]:

@@ -2,7 +2,8 @@
 
 When a role or a binding changes in a way that may take a right away, all open streams are asked about again, `TURN` of them at a
 time, so that thousands of them hold up nobody. Whoever may not watch any more is sent nothing from then on, and finds out why when
-they come back. Changes that come while a pass is under way are looked at by another one after it.
+they come back. Who watches as somebody else needs the right to be them as well. Changes that come while a pass is under way are
+looked at by another one after it.
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ class Revoker:
         self._again = False
         rbac.on_narrowed(self._narrowed)
 
-    def admit(self, stream: Leaving, *attributes: Attributes) -> None:
-        """The stream is open, and takes all these rights. It is asked about once more: one may have gone since it was."""
-        self._open[stream] = attributes
+    def admit(self, stream: Leaving, *wanted: Attributes) -> None:
+        """The stream is open, by all these rights. They are asked about once more: one may have gone since they were."""
+        self._open[stream] = wanted
         self._look(stream)
 
     def dismiss(self, stream: Leaving) -> None:

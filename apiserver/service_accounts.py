@@ -8,8 +8,8 @@ from typing import Annotated, Any
 from admission.jwt import LONGEST
 from admission.service_tokens import Bound, Reference, ServiceTokens
 from apiserver import intake, refusals
-from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
+from apiserver.manager import Admit
 from apiserver.options import write_options
 from apiserver.stored import is_deleting
 from apiserver.target import Target
@@ -75,7 +75,7 @@ class StoredAccounts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._going: dict[Key, tuple[int, bool]] = {}  # whether it is being deleted, by the revision that this was read at
+        self._going: dict[str, tuple[int, bool]] = {}  # whether it is being deleted, by the revision that this was read at
 
     def account(self, namespace: str, name: str) -> str | None:
         """The uid of an account."""
@@ -98,11 +98,11 @@ class StoredAccounts:
 
     def _is_going(self, record: Record) -> bool:
         """Whether it waits for its finalizers. Its bytes are looked at once for each revision."""
-        known = self._going.get(record.key)
+        known = self._going.get(record.uid)
         if known is None or known[0] != record.revision:
             if len(self._going) >= 4_096:
                 self._going.clear()
-            known = self._going[record.key] = (record.revision, is_deleting(record))
+            known = self._going[record.uid] = (record.revision, is_deleting(record))
         return known[1]
 
 
@@ -115,7 +115,6 @@ class TokenRequests:
         store: Store,
         tokens: ServiceTokens,
         now: Callable[[], float],
-        admission: Admission,
         *,
         most_seconds: int,
     ) -> None:
@@ -123,11 +122,11 @@ class TokenRequests:
         self._store = store
         self._tokens = tokens
         self._now = now
-        self._admission = admission
         self._most = most_seconds
 
-    async def create(self, call: Call) -> Answer:
-        """A token for the account. Raises NotFound, BadRequest, Invalid, ConflictError."""
+    async def create(self, call: Call, admit: Admit) -> Answer:
+        """A token for the account. Raises NotFound, BadRequest, Invalid, ConflictError, and whatever policies and webhooks refuse
+        with: they see what is asked for, and not the token. They may take their time, so the account is looked for after it."""
         target, options = call.target, write_options(call.query, "CreateOptions")
         asked = Target(TOKEN_REQUEST, TOKEN_REQUEST.storage, target.namespace, target.name)
         taken = await intake.received(self._registry, asked, call.body, call.content_type, options)
@@ -135,7 +134,8 @@ class TokenRequests:
             call.warn(warning)
         _check_names(target, taken.document["metadata"])
         named = {**taken.document["metadata"], "name": target.name, "namespace": target.namespace}
-        admitted = await self._admission.admit_asked(call, options, asked, {**taken.document, "metadata": named})
+        wanted = {"expirationSeconds": HOUR, **(taken.document.get("spec") or {})}
+        admitted = await admit(call, options, asked, {**taken.document, "metadata": named, "spec": wanted})
         metadata, spec = admitted["metadata"], admitted.get("spec") or {}
         account = self._found(target, target)
         if metadata.get("uid") not in (None, "", account.uid):

@@ -20,7 +20,6 @@ from admission.service_tokens import ServiceTokens
 from admission.token_keys import KeySource
 from admission.token_review import TokenReviews
 from apiserver import key_file, openid
-from apiserver.admitting import Admission
 from apiserver.config import ConfigError, StartError
 from apiserver.following import follow
 from apiserver.manager import Subresource
@@ -84,10 +83,9 @@ class Trusted:
         """Says whose any token is. `others` know further ones."""
         return TokenReviews(self.accounts, (*self.authenticators[1:], *others))
 
-    def subresources(self, registry: Registry, admission: Admission) -> Mapping[tuple[str, str], Subresource]:
-        """What answers requests for tokens, if `admission` has nothing against them."""
-        most = self._settings.max_seconds
-        requests = TokenRequests(registry, self._store, self.accounts, self._time, admission, most_seconds=most)
+    def subresources(self, registry: Registry) -> Mapping[tuple[str, str], Subresource]:
+        """What answers requests for tokens."""
+        requests = TokenRequests(registry, self._store, self.accounts, self._time, most_seconds=self._settings.max_seconds)
         return {(SERVICE_ACCOUNT.resource, "token"): requests.create}
 
     def documents(self, url: str) -> Mapping[str, Callable[[], openid.Document]]:

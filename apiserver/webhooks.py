@@ -124,12 +124,12 @@ class _Configurations:
         self._log = log
 
     def put(self, record: Record) -> None:
-        """A configuration is there, or is another than it was."""
+        """A configuration is there, or is another than it was. One that cannot be read is what it was before: what it had refused
+        does not pass because of that."""
         try:
             self._index.put(self._type, document_of(record))
         except Exception as error:  # what is stored has been checked: this is a bug, and must not stop the store
             self._log.error("a webhook configuration cannot be read", configuration=record.key.name, exc_info=error)
-            self._index.remove(self._type, record.key.name)
         self._calls.retain(self._index.webhooks())
 
     def remove(self, record: Record) -> None:

@@ -61,7 +61,7 @@ def make_manager(
     admitters: Sequence[Admitter] = (),
     auditor: Auditor | None = None,
     webhooks: Callable[[Authorizer], Admitter] | None = None,
-    subresources: Callable[[Admission], Mapping[tuple[str, str], Subresource]] = lambda _: NONE,
+    subresources: Mapping[tuple[str, str], Subresource] = NONE,
     tokens: TokenReviewer = NO_TOKENS,
 ) -> Manager:
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters`, and those whom `webhooks` gives for an
@@ -75,7 +75,7 @@ def make_manager(
     asked += [KeyRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
     make = Manager if auditor is None else partial(AuditedManager, auditor)
-    answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources(admission)}
+    answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources}
     return make(registry, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
 
 

@@ -82,7 +82,7 @@ def till_in(world: World) -> Till:
         unique=lambda: f"00000000-0000-4000-8000-{next(number):012}",
     )
     manager = world.manager
-    requests = TokenRequests(world.registry, world.store, tokens, lambda: now[0], manager._admission, most_seconds=86_400)
+    requests = TokenRequests(world.registry, world.store, tokens, lambda: now[0], most_seconds=86_400)
     manager._subresources = {**manager._subresources, ("serviceaccounts", "token"): requests.create}
     return Till(world, keys, tokens, now)
 
