@@ -79,13 +79,13 @@ class Admission:
         """What is asked below an object by a create, and answered and never stored: a TokenRequest. It is about the object, so the
         handlers of its kind, which know that kind alone, are not asked; everybody else is. Raises Invalid, and whatever they refuse
         with."""
-        if not self._admitters:
+        review = _review(call, call.target, "CREATE", document, None, options.dry_run, _write_options("CREATE", options))
+        if not self._concerned(review):
             return document
-        review = _review(call, call.target, "CREATE", document, None, options.dry_run)
-        made, concerned = await self._by_others(replace(review, options=_write_options("CREATE", options)))
+        made, concerned = await self._by_others(review)
         if made is not document:
-            made, _ = self._understood(asked, made, document, None)
-        found = await _all(_validators(None, concerned, replace(review, new=made), broken=False), None)
+            made, _ = self._understood(asked, made, document, None, tidied=True)
+        found = await _found(None, concerned, replace(review, new=made), broken=False)
         if found:
             raise Invalid(asked.kind.name, asked.version.group, call.target.name, found)
         return made
