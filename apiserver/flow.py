@@ -27,6 +27,7 @@ from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TypeVar
 
+from admission.authentication import below
 from admission.fairness import Arrival, Policy, Queues, deal
 from admission.identity import MASTERS, UNAUTHENTICATED, Identity
 from admission.rates import Bucket, Rate, Rates, neighbourhood, parse
@@ -180,7 +181,7 @@ class Flow:
     def admit(self, identity: Identity | None, address: str, path: str) -> tuple[Caller | None, Pairs]:
         """Takes a token. Returns who has to take a seat (None: nobody), and the headers of the answer; raises TooManyRequests with
         them."""
-        if path.startswith(HEALTH) and _is_health(path):
+        if below(path, HEALTH):
             return None, UNBOUNDED
         if identity is not None and UNAUTHENTICATED in identity.groups:
             identity = None
@@ -265,10 +266,6 @@ class Flow:
         if MASTERS in identity.groups or identity.username in self._exempt:
             return Unbounded(identity, buckets)
         return Caller(identity, self._rates.of(identity), deal(identity.username, *self._deal), buckets)
-
-
-def _is_health(path: str) -> bool:
-    return any(path == each or path.startswith(f"{each}/") for each in HEALTH)
 
 
 def later(why: str, seconds: float) -> TooManyRequests:
