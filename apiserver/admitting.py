@@ -81,11 +81,11 @@ class Admission:
         with."""
         if not self._admitters:
             return document
-        review = _review(call, call.target, "CREATE", document, None, options.dry_run)
-        made, concerned = await self._by_others(replace(review, options=_write_options("CREATE", options)))
+        review = _review(call, call.target, "CREATE", document, None, options.dry_run, _write_options("CREATE", options))
+        made, concerned = await self._by_others(review)
         if made is not document:
-            made, _ = self._understood(asked, made, document, None)
-        found = await _all(_validators(None, concerned, replace(review, new=made), broken=False), None)
+            made, _ = self._understood(asked, made, document, None, tidied=False)
+        found = await _found(None, concerned, replace(review, new=made), broken=False)
         if found:
             raise Invalid(asked.kind.name, asked.version.group, call.target.name, found)
         return made
