@@ -5,15 +5,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from typing import Any
 
+import msgspec
 import pytest
 
-from admission.identity import ADMIN, Identity, authenticated
+from admission.identity import ADMIN, Identity, actor_identity, authenticated
 from admission.review import Attributes
 from apiserver.bootstrapping import bring
 from apiserver.bound import UPDATED, bound
 from apiserver.patching import APPLY_PATCH, JSON_PATCH, MERGE_PATCH
 from apiserver.wiring import actors_of
-from registry.actors import user_of
+from registry.actors import BUILTIN_ACTORS, account_name, user_of
 from registry.declarations import DeclarationError
 from registry.errors import ApiError, Forbidden, Invalid, NotFound
 from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, TRINKETS, WIDGETS, Orphan, World, opened, trinkets
@@ -335,3 +336,40 @@ def test_no_actor_of_a_plugin_takes_the_name_and_the_rights_of_the_servers_own()
         @plugin.actor(Orphan, name="garbage-collector")
         async def take(orphan: Orphan, client: object) -> None:
             del orphan, client
+
+
+@pytest.mark.parametrize("actor", BUILTIN_ACTORS)
+async def test_whoever_may_make_tokens_and_impersonate_accounts_everywhere_is_no_actor_of_the_servers_own(
+    strict: World, actor: str
+) -> None:
+    await give_everywhere(strict, rule("impersonate create get", "serviceaccounts serviceaccounts/token"))
+    name = account_name(actor)
+    for who, allowed in ((ANN, False), (ADMIN, True)):
+        for verb, subresource in (("impersonate", ""), ("create", "token")):
+            asked = Attributes(who, verb, "serviceaccounts", subresource, "kube-system", name)
+            decide = strict.manager.authorization.decide
+            assert decide(asked).allowed is allowed
+            assert decide(msgspec.structs.replace(asked, name="skep-actor-polish")).allowed, "actors of plugins may run elsewhere"
+            assert decide(msgspec.structs.replace(asked, namespace="shop")).allowed, "another account of the same name"
+    assert strict.manager.authorization.decide(Attributes(ANN, "get", "serviceaccounts", "", "kube-system", name)).allowed
+
+
+async def test_whoever_writes_the_copy_of_what_a_role_is_made_of_may_write_that_and_nothing_else(strict: World) -> None:
+    part = {"metadata": {"name": "part", "labels": {"part": "yes"}}, "rules": [rule("get", "secrets")]}
+    await strict.do("create", CLUSTER_ROLES, part)
+    await strict.make(CLUSTER_ROLES, "sum", aggregationRule={"clusterRoleSelectors": [{"matchLabels": {"part": "yes"}}]})
+    adder = actor_identity("clusterrole-aggregation")
+    path, more = f"{CLUSTER_ROLES}/sum", {"who": adder, "content_type": MERGE_PATCH}
+    exact = [{"verbs": ["get"], "apiGroups": [""], "resources": ["secrets"]}]
+    await strict.do("patch", path, {"rules": exact}, **more)
+    assert (await strict.get(path))["rules"] == exact
+    for change in (
+        {"rules": [rule("*", "*", "*")]},
+        {"rules": exact, "metadata": {"labels": {"rbac.authorization.k8s.io/aggregate-to-view": "true"}}},
+        {"rules": exact, "aggregationRule": None},
+        {"rules": exact, "aggregationRule": {"clusterRoleSelectors": [{"matchLabels": {"part": "no"}}]}},
+    ):
+        with pytest.raises(Forbidden):
+            await strict.do("patch", path, change, **more)
+    with pytest.raises(Forbidden):
+        await strict.do("patch", f"{CLUSTER_ROLES}/system:basic-user", {"rules": exact}, **more)
