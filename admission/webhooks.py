@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from admission import admission_review
 from admission.admission_review import Denied, Verdict
-from admission.conditions import ConditionError, access_of, seen_version, variables
+from admission.conditions import OF_ACCOUNTS, ConditionError, access_of, seen_version, variables
 from admission.identity import is_server
 from admission.matching_rules import Address, Labels, subject_of
 from admission.review import Authorizer, Review
@@ -300,6 +300,8 @@ class _View:
         if review.subresource == "scale":
             return self.scales.taken(self.kind, asked, review.new, made)
         metadata = meta.read(made.get("metadata"), self.kind.name).metadata
+        if review.subresource == OF_ACCOUNTS:
+            return {**made, "metadata": metadata}
         rest = {key: value for key, value in made.items() if key != "metadata"}
         outcome = self.version.schema.apply(rest | {"apiVersion": self.version.api_version, "kind": self.version.kind})
         if outcome.unreadable:

@@ -75,6 +75,21 @@ class Admission:
             call.warn(warning)
         return new
 
+    async def admit_asked(self, call: Call, options: WriteOptions, asked: Target, document: Document) -> Document:
+        """What is asked below an object by a create, and answered and never stored: a TokenRequest. It is about the object, so the
+        handlers of its kind, which know that kind alone, are not asked; everybody else is. Raises Invalid, and whatever they refuse
+        with."""
+        if not self._admitters:
+            return document
+        review = _review(call, call.target, "CREATE", document, None, options.dry_run, _write_options("CREATE", options))
+        made, concerned = await self._by_others(review)
+        if made is not document:
+            made, _ = self._understood(asked, made, document, None, tidied=False)
+        found = await _found(None, concerned, replace(review, new=made), broken=False)
+        if found:
+            raise Invalid(asked.kind.name, asked.version.group, call.target.name, found)
+        return made
+
     def _concerned(self, review: Review[Document]) -> Sequence[Admitter]:
         """Whom of the others such an object concerns: nearly always nobody."""
         return [admitter for admitter in self._admitters if admitter.concerns(review)]
@@ -136,14 +151,6 @@ class Admission:
             causes = schema.apply(new, old=old, part=part).causes
         prepare.count(target.kind, new, old)
         return new, causes
-
-    async def admit_request(self, call: Call, options: WriteOptions, document: Document) -> None:
-        """Whether something may be made that is answered and not stored, such as a token. Those who are asked about every write may
-        refuse it, and change nothing. Raises ApiError."""
-        review = _review(call, call.target, "CREATE", document, None, options.dry_run, _write_options("CREATE", options))
-        found = await _found(None, self._concerned(review), review, broken=False)
-        if found:
-            raise Invalid(document["kind"], call.target.version.group, call.target.name, found)
 
     async def admit_delete(self, call: Call, target: Target, options: DeleteOptions, record: Record) -> None:
         """Whether the object of `record` may be deleted. Raises ApiError."""
