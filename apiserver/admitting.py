@@ -84,7 +84,7 @@ class Admission:
             return document
         made, concerned = await self._by_others(review)
         if made is not document:
-            made, _ = self._understood(asked, made, document, None, tidied=True)
+            made, _ = self._understood(asked, made, document, None, tidied=False)
         found = await _found(None, concerned, replace(review, new=made), broken=False)
         if found:
             raise Invalid(asked.kind.name, asked.version.group, call.target.name, found)
