@@ -84,12 +84,44 @@ def diff(
     raise typer.Exit(1 if any(change.refused for change in changes) else 0)
 
 
-def _kinds(names: Sequence[str] | None, config: Path | None) -> tuple[tuple[Kind, ...], Release | None]:
-    """The kinds that the plugins declare, and their release. StartError and RegistryError."""
-    from apiserver.plugins import load_plugins
+@registry_commands.command(epilog=_EXIT)
+def lint(
+    plugin: _Plugin = None,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail for warnings too.")] = False,
+    output: _Output = "text",
+    config: _Config = None,
+) -> None:
+    """Tells where the plugins break a convention of Kubernetes APIs, or what they promise of their versions.
+
+    Every rule has a number and a page in docs/rules. It is switched off with a reason where the version is declared:
+    plugin.kind(..., waive={"SKEP312 spec.price": "the bank's interface has a float"}).
+
+    Example: skep registry lint --plugin uptime.py
+    """
+    from apiserver import showing_registry as showing
+    from registry.lint import lint as judge
+    from registry.rules import Level
+
+    showing.check(output)
+    kinds, release = _kinds(plugin, config)
+    found = judge(kinds, _builtin(), release)
+    showing.findings(found, output)
+    wrong = any(not each.waived and (strict or each.rule.level is Level.ERROR) for each in found)
+    raise typer.Exit(1 if wrong else 0)
+
+
+def _builtin() -> tuple[Kind, ...]:
+    """The kinds that the server has of itself, whose names are taken."""
     from registry.builtin import KINDS
     from registry.builtin.actor import ACTOR
     from registry.builtin.apikey import API_KEY
+
+    return (*KINDS, ACTOR, API_KEY)
+
+
+def _kinds(names: Sequence[str] | None, config: Path | None) -> tuple[tuple[Kind, ...], Release | None]:
+    """The kinds that the plugins declare, and their release. StartError and RegistryError."""
+    from apiserver.plugins import load_plugins
     from registry.plugin import Plugin, build
 
     flags: dict[str, Any] = {"plugins": list(names)} if names else {}
@@ -97,7 +129,7 @@ def _kinds(names: Sequence[str] | None, config: Path | None) -> tuple[tuple[Kind
     if not settings.plugins:
         raise StartError("there is no plugin to look at", "name one: --plugin uptime.py", exit_code=2)
     plugins = [loaded.value for loaded in load_plugins(settings.plugins, Plugin)]
-    builtin = (*KINDS, ACTOR, API_KEY)
+    builtin = _builtin()
     kinds = tuple(kind for kind in build(plugins, builtin).kinds if kind not in builtin)
     releases = {plugin.release for plugin in plugins if plugin.release is not None}
     if len(releases) > 1:

@@ -201,3 +201,42 @@ def test_plugins_of_two_releases_are_not_written_into_one_lock(skep: Run) -> Non
     code, _, err = skep("registry", "lock", "--plugin", plugin("a.py"), "--plugin", other)
     assert code == 2
     assert "several releases" in err[0]
+
+
+def test_lint_names_line_field_and_rule(skep: Run) -> None:
+    code, out, _ = skep("registry", "lint", "--plugin", plugin("a.py"))
+    assert code == 0
+    assert out[-1] == "0 errors, 2 warnings, 0 waived"
+    assert skep("registry", "lint", "--plugin", "a.py", "--strict")[0] == 1
+    priced = plugin("b.py", size="size: Annotated[int -> price: Annotated[float")
+    code, out, _ = skep("registry", "lint", "--plugin", priced)
+    [error] = [line for line in out if line.startswith("error")]
+    assert code == 1
+    assert error.startswith("error: b.py:28: things.things.example/v1 spec.price: a float is not exact")
+    assert error.endswith("(SKEP312)")
+
+
+def test_lint_for_programs_and_scanners(skep: Run) -> None:
+    priced = plugin("a.py", size="size: Annotated[int -> price: Annotated[float")
+    code, out, _ = skep("registry", "lint", "--plugin", priced, "-o", "json")
+    found = json.loads("\n".join(out))["findings"]
+    assert code == 1
+    assert [each["path"] for each in found if each["level"] == "error"] == ["spec.price"]
+    waived = plugin(
+        "b.py",
+        size="size: Annotated[int -> price: Annotated[float",
+        why='owner="external" -> owner="external", waive={"SKEP312": "as the bank"}',
+    )
+    code, out, _ = skep("registry", "lint", "--plugin", waived, "-o", "sarif")
+    [result] = [each for each in sarif(out)["results"] if each["ruleId"] == "SKEP312"]
+    assert code == 0
+    assert result["suppressions"] == [{"kind": "inSource", "justification": "as the bank"}]
+    where = result["locations"][0]["physicalLocation"]
+    assert (where["artifactLocation"]["uri"], where["region"]["startLine"]) == ("b.py", 28)
+
+
+def test_a_life_that_cannot_be_is_one_line_with_its_rule(skep: Run) -> None:
+    words = 'owner="external" -> owner="external", removed=Release("1.2")'
+    code, _, err = skep("registry", "lint", "--plugin", plugin("a.py", why=words))
+    assert code == 2
+    assert "SKEP102" in " ".join(err)
