@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 from admission.identity import NOBODY, Authenticator, Credentials, Identity
+from admission.rates import Bucket, Rate, neighbourhood
 from registry.errors import ApiError, TooManyRequests, Unauthorized
 
 Anonymous = Literal["off", "health", "on"]
@@ -40,7 +40,7 @@ def is_public(path: str) -> bool:
 class Failures:
     """Counts the logins that failed, by address: a token bucket for each, in a table of a bounded size.
 
-    An address of IPv6 counts as its /64, which is what one customer has; one of IPv4 in the form of IPv6 as that of IPv4.
+    What counts together is a `neighbourhood`.
     """
 
     def __init__(
@@ -56,33 +56,29 @@ class Failures:
 
         `tell` is called with an address that is slowed, once in `TELL_EVERY` seconds, whichever it is.
         """
-        self._interval = 1.0 / per_second
-        self._room = burst * self._interval
+        self._rate = Rate(per_second, burst)
         self._now = now
         self._most = most
         self._tell = tell
         self._told_at = -TELL_EVERY
-        self._full_at: dict[str, float] = {}  # when a bucket will be full again; who failed last stands last
+        self._buckets: dict[str, Bucket] = {}  # who failed last stands last
         self.total = 0  # logins that failed, ever
         self.slowed = 0  # and of these: those that were told to come back later
 
     def failed(self, address: str) -> float:
         """Counts a failure. The seconds until the next one is answered as such; 0: this one may be."""
         self.total += 1
-        now, key = self._now(), _neighbourhood(address)
-        full_at = max(self._full_at.pop(key, now), now) + self._interval
-        late = full_at - now - self._room
-        refused = late > self._interval * 1e-6
-        self._full_at[key] = full_at - self._interval if refused else full_at
-        if len(self._full_at) > self._most:
-            del self._full_at[next(iter(self._full_at))]
-        if not refused:
+        now, key = self._now(), neighbourhood(address)
+        bucket = self._buckets[key] = self._buckets.pop(key) if key in self._buckets else Bucket(self._rate)
+        if len(self._buckets) > self._most:
+            del self._buckets[next(iter(self._buckets))]
+        if bucket.take(now) is not None:
             return 0.0
         self.slowed += 1
         if now - self._told_at >= TELL_EVERY:
             self._told_at = now
             self._tell(key)
-        return late
+        return bucket.wait(now)
 
 
 class AuthenticatorChain:
@@ -146,16 +142,3 @@ def shows(credentials: Credentials) -> bool:
     """Whether there is a credential, good or bad."""
     headers = credentials.headers
     return credentials.certificate is not None or b"authorization" in headers or b"x-api-key" in headers
-
-
-def _neighbourhood(address: str) -> str:
-    """Whose failures count together."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(IPv6Address(int(found) >> 64 << 64))

@@ -119,6 +119,16 @@ class Admission:
         prepare.count(target.kind, new, old)
         return new, causes
 
+    async def admit_request(self, call: Call, options: WriteOptions, document: Document) -> None:
+        """Whether something may be made that is answered and not stored, such as a token. Those who are asked about every write may
+        refuse it, and change nothing. Raises ApiError."""
+        review = _review(call, call.target, "CREATE", document, None, options.dry_run)
+        review = replace(review, options=_write_options("CREATE", options))
+        concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
+        found = await _all(_validators(None, concerned, review, broken=False), None)
+        if found:
+            raise Invalid(document["kind"], call.target.version.group, call.target.name, found)
+
     async def admit_delete(self, call: Call, target: Target, options: DeleteOptions, record: Record) -> None:
         """Whether the object of `record` may be deleted. Raises ApiError."""
         chain = self._chains.get(target.kind.resource)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from apiserver.audit import Auditor
 from apiserver.calls import Call
 from apiserver.flow import Flow
 from apiserver.forms import View
-from apiserver.impersonation import asked, impersonated
+from apiserver.impersonation import asked, impersonated, needed
 from apiserver.manager import Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import list_options, parse_query, text
@@ -56,6 +56,8 @@ COMPLAIN_EVERY = 10.0
 """Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
+LONGEST = 1_024
+"""Bytes of such a path: who asks chooses it, also who may not, and no object's is longer by far."""
 
 
 class AccessLog(Protocol):
@@ -189,9 +191,10 @@ class App:
             query = parse_query(scope["query_string"])
             self._permit(exchange, scope, lambda who: asking.unresolved(who, exchange.method, parts, query))
             raise
-        if len(self._targets) >= REMEMBERED:
-            self._targets.clear()
-        self._targets[raw_path] = target
+        if len(raw_path) <= LONGEST:
+            if len(self._targets) >= REMEMBERED:
+                self._targets.clear()
+            self._targets[raw_path] = target
         return target
 
     def _permit(self, exchange: Exchange, scope: Scope, ask: Callable[[Identity], Attributes]) -> None:
@@ -312,17 +315,18 @@ class App:
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,
         )
-        wanted = asking.attributes(call.identity, call.verb, call.target, call.query)
+        asked_for = asking.attributes(call.identity, call.verb, call.target, call.query)
+        wanted = (asked_for, *needed(exchange.behind, scope["headers"]))
         await self._run_stream(stream, place, receive, exchange.credentials, wanted)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _run_stream(
-        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Attributes
+        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Sequence[Attributes]
     ) -> None:
         """Runs a stream beside a task that notices when the client goes away, or takes nothing. It ends with its credential and
-        with the right to what is `wanted`."""
+        with the right to anything that is `wanted`."""
         self._streams[stream] = credentials
-        self._revoker.admit(stream, wanted)
+        self._revoker.admit(stream, *wanted)
         if self._ending:  # it began while the others were told to end
             stream.leave()
         running = asyncio.current_task()

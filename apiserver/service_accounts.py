@@ -9,6 +9,7 @@ from admission.jwt import LONGEST
 from admission.service_tokens import Bound, Reference, ServiceTokens
 from apiserver import intake, refusals
 from apiserver.calls import Answer, Call, Document
+from apiserver.manager import Admit
 from apiserver.options import write_options
 from apiserver.stored import is_deleting
 from apiserver.target import Target
@@ -117,8 +118,9 @@ class TokenRequests:
         self._now = now
         self._most = most_seconds
 
-    async def create(self, call: Call) -> Answer:
-        """A token for the account. Raises NotFound, BadRequest, Invalid, ConflictError."""
+    async def create(self, call: Call, admit: Admit) -> Answer:
+        """A token for the account. Raises NotFound, BadRequest, Invalid, ConflictError, and whatever policies and webhooks refuse
+        with: they see what is asked for, and not the token."""
         target, options = call.target, write_options(call.query, "CreateOptions")
         asked = Target(TOKEN_REQUEST, TOKEN_REQUEST.storage, target.namespace, target.name)
         taken = await intake.received(self._registry, asked, call.body, call.content_type, options)
@@ -149,6 +151,9 @@ class TokenRequests:
             "spec": {"audiences": audiences, "expirationSeconds": seconds, "boundObjectRef": reference},
             "status": {"token": "", "expirationTimestamp": format_time(self._now() + seconds)},
         }
+        await admit(call, options, document)
+        if self._found(target, target).uid != account.uid:  # it went while they were asked
+            raise refusals.not_found(target)
         if not options.dry_run:
             bound = Bound(target.namespace or "", Reference(target.name, account.uid), secret)
             document["status"] = self._status(bound, audiences, seconds)

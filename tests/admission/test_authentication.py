@@ -237,7 +237,7 @@ def test_the_table_of_failures_is_bounded_and_forgets_who_failed_longest_ago() -
         assert failures.failed("10.0.0.1") > 0
     for number in range(200):
         failures.failed(f"10.0.2.{number}")
-    assert len(failures._full_at) == 100
+    assert len(failures._buckets) == 100
     assert failures.failed("10.0.0.1") == 0.0
 
 

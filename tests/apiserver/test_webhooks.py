@@ -14,6 +14,7 @@ from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
 from apiserver.wiring import bootstrap
 from registry.errors import ApiError
+from storage.store import Put
 from tests.apiserver.hooks import EVERYTHING, LOCAL, MUTATING, VALIDATING, Asking, asking, hook, patch
 from tests.apiserver.world import CONFIGMAPS, NAMESPACES, SOMEBODY, WIDGETS
 
@@ -328,3 +329,17 @@ async def test_what_webhooks_say_besides_is_kept_for_the_audit_log() -> None:
         assert '"mutated": true' in call.kept.notes["mutation.webhook.admission.k8s.io/round_0_index_0"]
         assert '"webhook": "away.hooks.example"' in call.kept.notes["failed-open.mutation.webhook.admission.k8s.io/round_0_index_1"]
         assert [by for by, _ in call.kept.changes] == ["webhook a.hooks.example"]
+
+
+async def test_a_configuration_that_cannot_be_read_any_more_is_what_it_was_before() -> None:
+    async with asking() as asked, hook(lambda _: {"allowed": False}) as never:
+        world = asked.world
+        await asked.validating("x", never.entry())
+        [record] = world.stored("validatingwebhookconfigurations.admissionregistration.k8s.io")
+        broken = record.desired.replace(b'"webhooks":[', b'"webhooks":[1,')
+        assert broken != record.desired
+        await world.store.commit(Put(record.key, record.uid, record.api_version, broken, record.status, record.revision))
+        with pytest.raises(ApiError, match="denied the request"):
+            await world.make(WIDGETS, "w", spec={"size": 1})
+        await world.do("delete", f"{VALIDATING}/x")
+        await world.make(WIDGETS, "w", spec={"size": 1})
