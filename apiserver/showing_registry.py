@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from importlib.metadata import version as distribution_version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import quote
 
 from rich.console import Console
 from rich.text import Text
@@ -118,7 +119,7 @@ def _sarif(rules: Iterable[Rule], results: list[Document]) -> Document:
 
 def _result(rule: Rule, level: str, message: str, where: str, source: str, waived: str) -> Document:
     file, _, line = source.rpartition(":") if source.rpartition(":")[2].isdigit() else (source, "", "1")
-    physical = {"artifactLocation": {"uri": Path(_shown(file)).as_posix()}, "region": {"startLine": int(line)}}
+    physical = {"artifactLocation": {"uri": quote(Path(_shown(file)).as_posix())}, "region": {"startLine": int(line)}}
     result: Document = {
         "ruleId": rule.id,
         "level": level,

@@ -168,7 +168,7 @@ def _versions(resource: str, old: Document, new: Document, was: Document, now: D
             level = stability(name) or ""
             deltas = [*compare(before["schema"], after["schema"]), *_shown(before, after)]
             yield from _judged(deltas, resource, name, after.get("waived", {}), level)
-            lives = diff_life.rewritten(lives_before[name], lives_after[name], diff_life.release_of(was))
+            lives = diff_life.rewritten(lives_before[name], lives_after[name], diff_life.release_of(was), diff_life.release_of(now))
             yield from _judged(lives, resource, name, after.get("waived", {}))
     yield from _judged(_stability(old, new), resource, "", _waivers(new))
 

@@ -45,8 +45,10 @@ def removal(name: str, lives: Mapping[str, Lifecycle], last: Release, this: Rele
 
 
 def _alpha(life: Lifecycle, last: Release, this: Release) -> Delta:
-    begun = life.introduced or last
-    served = releases_between(begun, this)
+    served = releases_between(life.introduced or last, this)
+    if served is not None and served < 1 and life.introduced is None:
+        unknown = "say introduced=Release(...), or compare with the lock of the release before"
+        return Delta(231, "", f"it is no longer served in {this}, and nobody knows whether any release has served it: {unknown}")
     if served is not None and served < 1:
         return Delta(231, "", f"it is no longer served in {this}, the release that it came with: it is served at least once")
     return Delta(0, "", "it is no longer served, which an alpha does not promise")
@@ -70,22 +72,26 @@ def _ending(life: Lifecycle, end: Release) -> Lifecycle:
     )
 
 
-def rewritten(old: Lifecycle, new: Lifecycle, last: Release) -> Iterator[Delta]:
-    """What is said otherwise about the life of a version than the last release has said it."""
+def rewritten(old: Lifecycle, new: Lifecycle, last: Release, this: Release) -> Iterator[Delta]:
+    """What `this` release says otherwise about the life of a version than the `last` one has said."""
     if old.introduced is not None and new.introduced != old.introduced:
         yield Delta(234, "", f"it was introduced in {old.introduced}, and now says {new.introduced or 'nothing'}")
-    if old.deprecated is None and new.deprecated is not None:
-        if last.day is not None and new.deprecated.day is not None and new.deprecated.day <= last.day:
-            yield Delta(
-                234, "", f"it is deprecated in {new.deprecated}, when {last} did not say so: a notice begins when it is given"
-            )
-        else:
-            yield Delta(0, "", f"it is deprecated{f' in {new.deprecated}' if str(new.deprecated) else ''}")
-    elif old.deprecated is not None and new.deprecated is None:
-        yield Delta(0, "", "it is no longer deprecated")
-    elif old.deprecated is not None and new.deprecated is not None and before(new.deprecated, old.deprecated):
-        yield Delta(234, "", f"it was deprecated in {old.deprecated}, and now says {new.deprecated}")
+    yield from _deprecated(old, new, last, this)
     if old.removed is not None and new.removed is not None and before(new.removed, old.removed):
         yield Delta(233, "", f"it was to be removed in {old.removed}, and now is in {new.removed}")
     elif old.removed != new.removed:
         yield Delta(0, "", f"it is to be removed in {new.removed}" if new.removed is not None else "it is no longer to be removed")
+
+
+def _deprecated(old: Lifecycle, new: Lifecycle, last: Release, this: Release) -> Iterator[Delta]:
+    told, says = old.deprecated, new.deprecated
+    if says is None:
+        if told is not None:
+            yield Delta(0, "", "it is no longer deprecated")
+    elif told is not None:
+        if before(says, told):
+            yield Delta(234, "", f"it was deprecated in {told}, and now says {says}")
+    elif before(says, this) if str(this) else reached(says, last):
+        yield Delta(234, "", f"it is deprecated since {says}, when nobody was told: a notice begins when it is given")
+    else:
+        yield Delta(0, "", f"it is deprecated in {says}" if str(says) else "it is deprecated")

@@ -16,7 +16,7 @@ from registry.lifecycle import Release
 from registry.lint_fields import FIELD_CHECKS, fields_of
 from registry.nodes import ListType, Node
 from registry.promises import broken
-from registry.rules import RULES, Finding, waived
+from registry.rules import RULES, Finding, reason_for, waived
 
 FOREIGN = ("k8s.io", "kubernetes.io")
 LONGEST_SHORT_NAME = 6
@@ -112,9 +112,9 @@ def _of_status(root: Node) -> Iterator[Said]:
 def _unused(kind: Kind, version: Version, found: Sequence[Finding]) -> list[Finding]:
     """What is switched off and not broken. Rules about changes are not asked: a diff alone knows them."""
     extra = []
-    for key in version.waived:
+    for key, reason in version.waived.items():
         number, _, path = key.partition(" ")
-        used = any(each.rule.id == number and each.waived and (not path or each.path.startswith(path)) for each in found)
+        used = any(reason_for(each.rule.id, each.path, {key: reason}) for each in found)
         if not used and number != "SKEP328" and not number.startswith("SKEP2"):
             extra.append(_finding(kind, version, 328, path, f"nothing breaks {number} here: take it out of waive"))
     return extra

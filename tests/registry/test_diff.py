@@ -244,6 +244,7 @@ def test_history_is_not_written_otherwise() -> None:
 
     assert rules({"introduced": at("1.2", "2019-01-01")}, {"introduced": at("1.1", "2018-01-01")}) == {"SKEP234"}
     assert rules({}, {"deprecated": at("1.3", "2019-06-01"), "successor": "v1"}) == {"SKEP234"}
+    assert rules({}, {"deprecated": at("1.4", "2020-01-01"), "successor": "v1"}) == {"SKEP234"}
     assert rules({}, {"deprecated": at("1.5", "2020-04-01"), "successor": "v1"}) == set()
     told = {"deprecated": at("1.3", "2019-06-01"), "removed": at("1.8", "2021-01-01")}
     assert rules(told, {**told, "removed": at("1.7", "2020-10-01")}) == {"SKEP233"}
@@ -281,3 +282,26 @@ def test_names_and_what_else_is_said_of_a_kind() -> None:
     assert rule({"statusWriter": "actor"}, {"statusWriter": "external"}) == [""]
     old, new = (lock({"v1": version("v1", selectable=fields)}) for fields in (["spec.url"], []))
     assert [change.rule and change.rule.id for change in diff(old, new)] == ["SKEP223"]
+
+
+def test_a_deprecation_is_no_older_than_the_lock_where_the_release_is_not_known() -> None:
+    def rules(since: dict[str, str]) -> set[str]:
+        old, new = ({"v1": version("v1"), "v1beta1": version("v1beta1", lifecycle=each)} for each in ({}, {"deprecated": since}))
+        return {change.rule.id for change in diff(lock(old, ("1.4", "2020-01-01")), lock(new, ("", ""))) if change.rule is not None}
+
+    assert rules({"version": "1.4", "date": "2020-01-01"}) == {"SKEP234"}
+    assert rules({"version": "1.5", "date": "2020-04-01"}) == set()
+
+
+def test_an_alpha_is_served_by_a_release_before_it_goes() -> None:
+    def verdict(introduced: str, last: str, this: str) -> Verdict:
+        lived = {"introduced": {"version": introduced, "date": "2020-01-01"}} if introduced else {}
+        both = {"v1": version("v1"), "v1alpha1": version("v1alpha1", lifecycle=lived)}
+        [change] = diff(lock(both, (last, "2020-01-01")), lock({"v1": both["v1"]}, (this, "2020-04-01")))
+        return change.verdict
+
+    assert verdict("1.4", "1.4", "1.5") is Verdict.ALLOWED
+    assert verdict("1.4", "1.4", "1.4") is Verdict.BREAKING
+    assert verdict("1.3", "1.4", "1.4") is Verdict.ALLOWED
+    assert verdict("", "1.4", "1.5") is Verdict.ALLOWED
+    assert verdict("", "1.4", "1.4") is Verdict.BREAKING
