@@ -136,7 +136,7 @@ def takes(node: Node, value: Any) -> bool:
     return not outcome.causes and not outcome.unknown and not outcome.unreadable and outcome.document == {"it": value}
 
 
-@settings(max_examples=250, database=None)
+@settings(max_examples=150, database=None)
 @given(st.data())
 def test_a_document_that_is_taken_no_longer_is_never_called_compatible(data: st.DataObject) -> None:
     old = data.draw(nodes())

@@ -7,6 +7,8 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from registry.builtin import KINDS
 from registry.diff import diff
@@ -105,7 +107,8 @@ def test_a_field_may_be_called_description() -> None:
     ("spoil", "said"),
     [
         (lambda lock: lock.update(lock=2), "newer skep"),
-        (lambda lock: lock.pop("kinds"), "is not what"),
+        (lambda lock: lock.pop("lock"), "is not what"),
+        (lambda lock: lock.pop("kinds"), "changed by hand"),
         (lambda lock: lock["kinds"]["things.things.example"].update(storage="v7"), "changed by hand"),
         (lambda lock: lock["kinds"]["things.things.example"].pop("versions"), "changed by hand"),
         (lambda lock: lock["kinds"]["things.things.example"]["versions"]["v1"].update(schema=[]), "changed by hand"),
@@ -123,6 +126,48 @@ def test_what_is_no_lock_is_refused_with_the_reason(spoil: Callable[[Document], 
     spoil(lock)
     with pytest.raises(LockError, match=said):
         read(text_of(lock))
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> list[tuple[Any, ...]]:
+    """The paths of everything in a document."""
+    inner = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    return [path, *(place for key, each in inner for place in places(each, (*path, key)))]
+
+
+TEXT = text_of(things())
+
+
+@settings(max_examples=200, database=None)
+@given(st.data())
+def test_a_lock_that_somebody_has_spoilt_is_refused_or_compared_and_never_a_crash(data: st.DataObject) -> None:
+    lock, other = read(TEXT), read(TEXT)
+    path = data.draw(st.sampled_from(places(lock)[1:]))
+    holder: Any = lock
+    for step in path[:-1]:
+        holder = holder[step]
+    holder[path[-1]] = data.draw(JSON)
+    try:
+        spoilt = read(json.dumps(lock))
+    except LockError:
+        return
+    diff(spoilt, other)
+    diff(other, spoilt)
+
+
+def test_what_has_no_end_is_refused() -> None:
+    nested = "[" * 100_000
+    with pytest.raises(LockError):
+        read(nested)
+    deep = text_of(things()).replace('"type": "integer"', '"items": {"items": ' * 3_000 + "{}" + "}" * 3_000, 1)
+    with pytest.raises(LockError):
+        read(deep)
 
 
 def test_what_is_not_json_is_refused() -> None:
