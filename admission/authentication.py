@@ -28,6 +28,8 @@ PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 """Paths, with all below them, that tell nobody anything but that a server is there, and how it is."""
 
 
+REMEMBERED = 4_096
+"""Credentials of which it is remembered who knew them."""
 TELL_EVERY = 60.0
 """Seconds between two times that it is told that logins are slowed."""
 
@@ -90,6 +92,7 @@ class AuthenticatorChain:
         self._authenticators = tuple(authenticators)
         self._anonymous = anonymous
         self._failures = failures
+        self._whose: dict[int, Authenticator] = {}  # who knew what was shown last, by its hash: whom to ask first
 
     async def authenticate(self, credentials: Credentials) -> Identity:
         """Who it is. Raises Unauthorized, and TooManyRequests for who has failed too often."""
@@ -122,9 +125,26 @@ class AuthenticatorChain:
             if self._anonymous == "on" or (self._anonymous == "health" and is_public(credentials.path)):
                 return NOBODY
             raise Unauthorized
+        shown = hash(authorization or key or credentials.certificate)
+        known = self._whose.get(shown)
+        if known is not None:  # no two know the same credential, so the order says nothing of a good one
+            try:
+                identity = await known.authenticate(credentials)
+            except ApiError:
+                identity = None
+            if identity is not None:
+                return identity
+            self._whose.pop(shown, None)
+        return await self._asked(shown, credentials)
+
+    async def _asked(self, shown: int, credentials: Credentials) -> Identity:
+        """The answer of the first that knows such a credential."""
         for authenticator in self._authenticators:
             identity = await authenticator.authenticate(credentials)
             if identity is not None:
+                if len(self._whose) >= REMEMBERED:
+                    self._whose.clear()
+                self._whose[shown] = authenticator
                 return identity
         raise Unauthorized
 

@@ -33,7 +33,8 @@ class OwnerAuthorizer:
 
     `owners` maps a resource to the user name of its owner; `external` leaves it to everybody's rights; empty means that no actor of
     this server owns it, so that nobody may write it. `makers` maps a resource to the user name that alone makes and deletes its
-    objects, if there is one. Whom these do not refuse is left to `then`: the owner needs the right to write as well.
+    objects, if there is one. The owner needs the right to write as well, which is for `then` to say; and who has no right is not
+    told whose it is, nor by that that it is there.
     """
 
     def __init__(self, owners: Mapping[str, str], makers: Mapping[str, str] = MappingProxyType({}), *, then: Authorizer) -> None:
@@ -44,13 +45,11 @@ class OwnerAuthorizer:
 
     def decide(self, attributes: Attributes) -> Decision:
         """Whether it may be done."""
-        why = self._refusal(attributes)
-        if why is not None:
-            return Decision(False, why)
         decision = self._then.decide(attributes)
-        if not decision.allowed and not decision.reason and attributes.identity.username in self._actors:
-            return UNDECLARED
-        return decision
+        if decision.allowed:
+            why = self._refusal(attributes)
+            return decision if why is None else Decision(False, why)
+        return UNDECLARED if not decision.reason and attributes.identity.username in self._actors else decision
 
     def _refusal(self, attributes: Attributes) -> str | None:
         if attributes.resource == "serviceaccounts" and (attributes.verb == "impersonate" or attributes.subresource == "token"):

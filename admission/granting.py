@@ -44,7 +44,7 @@ class GrantGuard:
 
     def concerns(self, review: Review[Document]) -> bool:
         """See `Admitter`."""
-        return review.kind is not None and review.kind.group == GROUP and review.operation in WRITES
+        return review.kind is not None and review.kind.storage.group == GROUP and review.operation in WRITES
 
     async def mutate(self, review: Review[Document]) -> Document:
         """See `Admitter`: it changes nothing."""

@@ -50,6 +50,10 @@ def authenticated(identity: Identity) -> Identity:
 ADMIN = authenticated(Identity(username="admin", groups=(MASTERS,)))
 """Who the admin token of the data folder stands for."""
 
+SYSTEM = authenticated(Identity(KEEPER, groups=(MASTERS,)))
+"""The server itself. Its name and its group can be claimed by whoever may impersonate; this very object cannot: where the server is
+to be told from others, ask with `is`."""
+
 NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
 """Who asks without any credential, where that is allowed (Kubernetes convention)."""
 
@@ -57,7 +61,7 @@ NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
 def is_server(identity: Identity) -> bool:
     """Whether it is the server itself that writes, which nobody outside may keep from starting. The name alone is not enough: it
     may be impersonated, or stand in a certificate."""
-    return identity.username == KEEPER and MASTERS in identity.groups
+    return identity is SYSTEM
 
 
 def service_account(namespace: str, name: str, uid: str = "", extra: tuple[tuple[str, tuple[str, ...]], ...] = ()) -> Identity:

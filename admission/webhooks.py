@@ -26,7 +26,7 @@ from msgspec.structs import replace
 
 from admission import admission_review
 from admission.admission_review import Denied, Verdict
-from admission.conditions import ConditionError, access_of, seen_version, variables
+from admission.conditions import OF_ACCOUNTS, ConditionError, access_of, seen_version, variables
 from admission.identity import is_server
 from admission.matching_rules import Address, Labels, subject_of
 from admission.review import Authorizer, Review
@@ -122,7 +122,7 @@ class WebhookAdmission:
 
     def concerns(self, review: Review[Document]) -> bool:
         """Whether a webhook could be asked."""
-        if is_server(review.identity):
+        if self._index.empty or is_server(review.identity):
             return False
         found = self._index.about(review)
         return bool(found.mutating or found.validating)
@@ -300,6 +300,8 @@ class _View:
         if review.subresource == "scale":
             return self.scales.taken(self.kind, asked, review.new, made)
         metadata = meta.read(made.get("metadata"), self.kind.name).metadata
+        if review.subresource == OF_ACCOUNTS:
+            return {**made, "metadata": metadata}
         rest = {key: value for key, value in made.items() if key != "metadata"}
         outcome = self.version.schema.apply(rest | {"apiVersion": self.version.api_version, "kind": self.version.kind})
         if outcome.unreadable:

@@ -55,8 +55,8 @@ ATTEMPTS = 5
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
-Admit = Callable[[Call, WriteOptions, Document], Awaitable[None]]
-"""Asks whether what a call is about may be made, although it is not stored. Raises ApiError."""
+Admit = Callable[[Call, WriteOptions, Target, Document], Awaitable[Document]]
+"""Asks whether what is not stored may be made: see `Admission.admit_asked`."""
 Subresource = Callable[[Call, Admit], Awaitable[Answer]]
 """Answers calls of a subresource. They are authorized, and of a verb that it has."""
 
@@ -110,7 +110,7 @@ class Manager:
         self.check_verb(call)
         own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
-            return await (self._verbs[call.verb](call) if own is None else own(call, self._admission.admit_request))
+            return await (self._verbs[call.verb](call) if own is None else own(call, self._admission.admit_asked))
         except Unavailable as error:
             raise refusals.unavailable(error) from error
         except Closed as error:

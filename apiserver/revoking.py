@@ -1,4 +1,4 @@
-"""A stream ends soon after the right to it was taken away.
+"""A stream ends soon after the right to it was taken away, or, of a stream as somebody else, the right to be them.
 
 When a role or a binding changes in a way that may take a right away, all open streams are asked about again, `TURN` of them at a
 time, so that thousands of them hold up nobody. Whoever may not watch any more is sent nothing from then on, and finds out why when

@@ -40,7 +40,7 @@ from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import actor_identity
+from admission.identity import SYSTEM, actor_identity
 from admission.token_keys import KeySource
 from apiserver import authenticating, client_certificates, datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
@@ -67,7 +67,7 @@ from apiserver.trusting import Trusted, check_issuer, token_keys
 from apiserver.watchdog import Watchdog
 from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
-from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
+from apiserver.wiring import actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.builtin.apikey import API_KEY

@@ -22,7 +22,7 @@ from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
 from admission.chain import Chain
 from admission.granting import GrantGuard
-from admission.identity import Identity, TokenReviewer, actor_identity, authenticated
+from admission.identity import SYSTEM, TokenReviewer, actor_identity
 from admission.key_rules import KeyRules
 from admission.review import Admitter, Authorizer
 from admission.reviews import NO_TOKENS, Reviews
@@ -41,15 +41,11 @@ from apiserver.stored import key_of
 from apiserver.target import Target
 from registry.actors import ACTOR_ANNOTATION, ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
 from registry.builtin import NAMESPACE, SERVICE_ACCOUNT
-from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
 from registry.conversion import for_models
 from registry.errors import AlreadyExists
 from registry.kinds import Registry
 from storage.sql import SqlStore
-
-SYSTEM = authenticated(Identity(KEEPER, groups=("system:masters",)))
-"""Who makes what is there from the first start on, and keeps the objects of the actors."""
 
 NONE: Mapping[tuple[str, str], Subresource] = MappingProxyType({})
 
