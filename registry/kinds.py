@@ -22,6 +22,7 @@ from registry.errors import Cause
 from registry.expiring import Ttl
 from registry.jsonpath import JSONPath
 from registry.jsonpath import parse as parse_path
+from registry.lifecycle import UNSAID, Lifecycle
 from registry.names import dns1035_label, dns1123_label, dns1123_subdomain, version_key
 from registry.schema import Schema
 
@@ -142,6 +143,11 @@ class Version:
     warning: str = ""
     codec: Codec | None = None
     check: Check = no_causes
+    lifecycle: Lifecycle = UNSAID
+    waived: Mapping[str, str] = field(default_factory=dict)
+    """Rules that do not hold for it, each with the reason; see `registry.rules`."""
+    source: str = ""
+    """`file:line` of its declaration."""
 
     @property
     def api_version(self) -> str:

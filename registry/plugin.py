@@ -15,18 +15,20 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
-from registry import expiring
+from registry import expiring, lifecycle
 from registry.actors import BUILTIN_ACTORS, user_of
 from registry.declarations import ActorDeclaration, DeclarationError
 from registry.expiring import Ttl
 from registry.handlers import Handler, texts
 from registry.jsonpath import parse as parse_path
 from registry.kinds import EXTERNAL, Column, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
+from registry.lifecycle import UNSAID, Lifecycle, Release
 from registry.names import dns1123_label, version_key
+from registry.promises import contradictions
 from registry.typed import node_of, schema_of
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -56,19 +58,25 @@ class KindDeclaration:
     ttl: Ttl | None
     selectable: tuple[str, ...]
     owner: str | None
-    deprecated: str | bool
+    deprecated: str | bool | Release
     storage: bool
     source: str
+    life: Lifecycle = UNSAID
+    waived: Mapping[str, str] = field(default_factory=dict)
 
 
 class Plugin:
-    """Declarations of one file or module. `name` appears in logs, errors and the names of its actors."""
+    """Declarations of one file or module. `name` appears in logs, errors and the names of its actors.
 
-    def __init__(self, name: str) -> None:
+    `release` is the one that these declarations are of, or are going to be: by it promises of versions are judged.
+    """
+
+    def __init__(self, name: str, *, release: Release | None = None) -> None:
         problems = dns1123_label(name)
         if problems:
             raise ValueError(f"plugin name {name!r}: {problems[0]}")
         self.name = name
+        self.release = release
         self.kinds: list[KindDeclaration] = []
         self.actors: list[ActorDeclaration] = []
         self.defaulters: list[Handler] = []
@@ -93,8 +101,12 @@ class Plugin:
         ttl: str | Ttl | None = None,
         selectable: Sequence[str] = (),
         owner: str | None = None,
-        deprecated: str | bool = False,
+        deprecated: str | bool | Release = False,
         storage: bool = False,
+        introduced: Release | None = None,
+        removed: Release | None = None,
+        successor: str = "",
+        waive: Mapping[str, str] | None = None,
     ) -> None:
         """Declares a version of a kind. Called again for the same plural and group, it adds a version to the kind.
 
@@ -103,14 +115,17 @@ class Plugin:
         a status: with it, status is written through `/status` alone. `owner="external"` lets whoever is authorized write the
         status;
         otherwise the kind's actor alone does. `selectable` are JSONPaths that field selectors may name. `deprecated` sends a
-        Warning
-        with every answer (a text, or True for one that names the successor). The stored version is the one with `storage=True`, or
-        the most preferred of those that are not deprecated.
+        Warning with every answer (a text, or a Release or True for one that names the successor and the end). The stored version is
+        the one with `storage=True`, or the most preferred of those that are not deprecated.
 
         `ttl` is the path of the seconds after which objects are deleted, counted from their creation, or a `Ttl`.
 
+        `introduced`, `deprecated`, `removed` and `successor` tell the life of the version, see `docs/lifecycle.md`; `waive`
+        switches rules off, each with a reason.
+
         What is declared is checked when the registry is built, together with all the rest.
         """
+        life = Lifecycle(introduced, _since(deprecated), removed, successor)
         name = kind or model.__name__
         self.kinds.append(
             KindDeclaration(
@@ -132,6 +147,8 @@ class Plugin:
                 deprecated=deprecated,
                 storage=storage,
                 source=_caller(),
+                life=life,
+                waived=dict(waive or {}),
             )
         )
 
@@ -239,7 +256,8 @@ def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
             defaulters=[handler for handler in defaulters if handler.model not in broken],
         )
     except RegistryError as error:
-        raise RegistryError([*problems, *error.problems]) from None
+        raise RegistryError([*problems, *contradictions(kinds), *error.problems]) from None
+    problems += contradictions(kinds)
     if problems:
         raise RegistryError(problems)
     return registry
@@ -322,9 +340,11 @@ def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:
         columns = (*columns, AGE)
     this = f"{declaration.group}/{declaration.version} {declaration.kind}"
     successor = f"{current.group}/{current.version} {current.kind}"
-    warning = declaration.deprecated
-    if warning is True:
-        warning = f"{this} is deprecated; use {successor}" if successor != this else f"{this} is deprecated"
+    life, warning = declaration.life, declaration.deprecated
+    if life.successor:
+        successor = f"{life.successor if '/' in life.successor else f'{declaration.group}/{life.successor}'} {declaration.kind}"
+    if not isinstance(warning, str):
+        warning = lifecycle.warning(this, life, successor if successor != this else "") if warning else ""
     return Version(
         group=declaration.group,
         name=declaration.version,
@@ -333,7 +353,10 @@ def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:
         model=declaration.model,
         columns=tuple(replace(column, description=column.description or described(column)) for column in columns),
         selectable=selectable_paths(declaration.selectable or current.selectable),
-        warning=warning or "",
+        warning=warning,
+        lifecycle=life,
+        waived=declaration.waived,
+        source=declaration.source,
     )
 
 
@@ -345,6 +368,13 @@ def described(column: Column) -> str:
 def _has_status(model: type) -> bool:
     """Whether the model has one: `Resource[S, None]` has not."""
     return "status" in node_of(model).properties
+
+
+def _since(deprecated: str | bool | Release) -> Release | None:
+    """Since when, as far as it is said; None: it is not deprecated."""
+    if isinstance(deprecated, Release):
+        return deprecated
+    return Release() if deprecated else None
 
 
 def _caller() -> str:
