@@ -27,6 +27,8 @@ from apiserver.stored import in_version
 from apiserver.target import Target
 from registry import metadata as meta
 from registry.errors import BadRequest, Cause, InternalError, Invalid
+from registry.kinds import Version
+from registry.ways import ConversionError
 from storage.store import Record
 
 META = "meta.k8s.io/v1"
@@ -125,12 +127,28 @@ class Admission:
         steps = chain.steps("DELETE") if chain is not None else None
         if steps is None and not self._admitters:
             return
-        old = in_version(target.version, record)
+        old, version = _removed(target, record)
+        target = replace(target, version=version, asked=target.asked or target.version)
         review = replace(_review(call, target, "DELETE", old, old, options.dry_run), options=_delete_options(options))
         concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
         found = await _all(_validators(steps, concerned, review, broken=False), steps)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
+
+
+def _removed(target: Target, record: Record) -> tuple[Document, Version]:
+    """The object of a delete, in the version in which it is reviewed: that which the kind is stored in, or, so that what cannot be
+    converted can be deleted, that in which it is stored itself."""
+    kind, version = target.kind, target.version
+    if version.ways is not None and not version.ways.exact:
+        version = kind.storage
+    try:
+        return in_version(version, record), version
+    except ConversionError:
+        stored = next((each for each in kind.versions if each.api_version == record.api_version), None)
+        if stored is None:
+            raise
+        return in_version(stored, record), stored
 
 
 async def _by_one(admitter: Admitter, review: Review[Document]) -> Document:
@@ -183,6 +201,7 @@ def _review(call: Call, target: Target, operation: str, new: Document, old: Docu
         new["metadata"].get("name", ""),
         note=call.note,
         changed=call.changed,
+        asked=target.asked,
     )
 
 
