@@ -78,13 +78,23 @@ async def _in_stored_version(
 ) -> Views:
     target = call.target
     storage = target.kind.storage
-    old = None if before is None else before.seen(storage.api_version)
     proposed = views.seen(storage.api_version)
+    old = _as_stored(before, storage)
     part = "status" if target.subresource == "status" else ""
     if old is not None and not part:
         prepare.count(target.kind, proposed, old)
     outcome = storage.schema.apply(proposed, old=old, part=part)
     found = causes or [replace(cause, message=f"{cause.message} (in {storage.api_version})") for cause in outcome.causes]
     hub = replace(call, target=replace(target, version=storage, asked=target.version))
+    if before is not None and old is None:  # it could not be converted, and now it can: there is nothing to compare it with
+        old = {**outcome.document, "metadata": before.metadata}
     made = await admission.admit(hub, options, outcome.document, old, found)
     return views.written(storage.api_version, proposed, made)
+
+
+def _as_stored(views: Views | None, storage: Version) -> Document | None:
+    """The object as it was, in the version that the kind is stored in; None: nobody can tell."""
+    try:
+        return None if views is None else views.seen(storage.api_version)
+    except ConversionError:
+        return None
