@@ -193,7 +193,9 @@ def _between(source: Version, wanted: Version) -> Callable[[Document], Document]
         return lambda document: document
 
     def convert(document: Document) -> Document:
-        return ways.convert({**document, "apiVersion": source.api_version}, wanted.api_version) if document else document
+        return (
+            ways.convert({**document, "apiVersion": source.api_version}, wanted.api_version, quiet=True) if document else document
+        )
 
     return convert
 

@@ -31,7 +31,7 @@ from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
 from apiserver.quotas import Quotas
 from apiserver.roles import Authorization
-from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
+from apiserver.stored import converted, document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
 from registry.errors import (
@@ -147,7 +147,7 @@ class Manager:
         record = self._record(call.target)
         if call.target.subresource == "scale":
             return Answer(document=self._scale(call.target.kind, record))
-        return Answer(record=record)
+        return Answer(record=converted(call.target.version, record))
 
     async def list(self, call: Call) -> Answer:
         """A page of a collection, all of it from one moment."""
@@ -386,12 +386,12 @@ class Manager:
             shown = in_version(target.version, record) if kind.strategy.answers_deleted else deleting.gone(target, record)
             return Answer(document=shown)
         if "deletionTimestamp" in old["metadata"]:
-            return Answer(record=record)
+            return shaping.marked_answer(target, record)
         waiting = prepare.marked(kind, old, self._now())
         write = shaping.marked(kind, record, waiting)
         if options.dry_run:
-            return Answer(record=unstored(write, record.revision))
-        return Answer(record=(await self._commit(call, write)).record)
+            return shaping.marked_answer(target, unstored(write, record.revision))
+        return shaping.marked_answer(target, (await self._commit(call, write)).record)
 
     async def delete_collection(self, call: Call) -> Answer:
         """Deletes what a list would show; answers that list. Objects that others delete meanwhile are no error."""

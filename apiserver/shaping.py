@@ -11,11 +11,12 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from apiserver import prepare
+from apiserver import deleting, prepare
 from apiserver.admitting import Admission
-from apiserver.calls import Call, Document
+from apiserver.calls import Answer, Call, Document
 from apiserver.options import WriteOptions
-from apiserver.stored import as_it_is, document_of, put
+from apiserver.stored import as_it_is, document_of, is_convertible, put
+from apiserver.target import Target
 from registry.errors import Cause
 from registry.kinds import Kind, Version
 from registry.views import Views, opened, without_aside
@@ -71,6 +72,11 @@ def marked(kind: Kind, record: Record, document: Document) -> Put:
     if shaped(kind.storage) is not None:
         return as_it_is(record.key, document, expect=record.revision)
     return put(kind, kind.storage, record.key, document, expect=record.revision)
+
+
+def marked_answer(target: Target, record: Record) -> Answer:
+    """The answer to a delete that waits for finalizers: the object, or that it was done, when the object cannot be shown."""
+    return Answer(record=record) if is_convertible(target.version, record) else Answer(document=deleting.gone(target, record))
 
 
 async def _in_stored_version(

@@ -16,7 +16,6 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import msgspec
 from msgspec.structs import replace
 
 from registry.errors import Cause, InternalError, details
@@ -71,12 +70,12 @@ def typed_step(old: type, new: type, name: str, function: Callable[[Any], Any], 
         if not isinstance(made, Object) or not isinstance(made, new):
             raise TypeError(f"it returns a {new.__name__}; this one returned {type(made).__name__}")
         found = to_document(replace(made, metadata=_NO_METADATA, api_version="", kind=""))
-        try:
-            msgspec.convert(found, new)  # values are made without a look at the types of their fields
-        except msgspec.ValidationError:  # a broken rule, maybe a younger one than the object, is no reason not to show it
-            if any(cause.reason in MISSHAPEN for cause in schema.apply({**found, "metadata": {}}).causes):
-                raise
-        return found
+        # Values are made without a look at the types of their fields. A broken rule, maybe a younger one than the object, is no
+        # reason not to show it.
+        outcome = schema.apply(found)
+        if outcome.unknown or any(cause.reason in MISSHAPEN for cause in outcome.causes):
+            raise TypeError(f"it made no {new.__name__}: {', '.join((*outcome.unknown, *map(str, outcome.causes)))}")
+        return outcome.document
 
     return Step(old, new, name, convert, source)
 
@@ -141,8 +140,9 @@ class Ways:
         shape = self.forms[middle].shape
         return any(step.old == shape for step in self._route(one, other) or ())
 
-    def convert(self, document: Document, target: str) -> Document:
-        """The document, which says its own version, in another. Raises ConversionError."""
+    def convert(self, document: Document, target: str, *, quiet: bool = False) -> Document:
+        """The document, which says its own version, in another. Raises ConversionError; `quiet`: of a part of an object, which may
+        fail, and is not reported."""
         source = document.get("apiVersion", "")
         if source == target:
             return document
@@ -154,7 +154,7 @@ class Ways:
             try:
                 made = {**step.convert(made), "apiVersion": self._named[step.new], "kind": self.kind, "metadata": metadata}
             except Exception as error:
-                raise self._failed(document, target, f"converter {step.name} failed", error) from error
+                raise self._failed(document, target, f"converter {step.name} failed", error, quiet=quiet) from error
         return {**made, "apiVersion": target, "kind": self.kind}
 
     def _route(self, source: str, target: str) -> tuple[Step, ...] | None:
@@ -163,7 +163,9 @@ class Ways:
             return None
         return () if here.shape == there.shape else self._routes.get((here.shape, there.shape))
 
-    def _failed(self, document: Document, target: str, why: str, error: Exception | None) -> ConversionError:
+    def _failed(
+        self, document: Document, target: str, why: str, error: Exception | None, *, quiet: bool = False
+    ) -> ConversionError:
         metadata = document["metadata"]
         name, namespace = metadata.get("name", ""), metadata.get("namespace", "")
         where = f' in namespace "{namespace}"' if namespace else ""
@@ -171,5 +173,6 @@ class Ways:
         about = details(name=name, kind=self.kind, causes=[Cause("ConversionFailed", said)])
         failed = ConversionError(f"Internal error occurred: {said}", details=about)
         failed.__cause__ = error
-        self.report(failed)
+        if not quiet:
+            self.report(failed)
         return failed
