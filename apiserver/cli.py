@@ -21,6 +21,7 @@ from apiserver.cli_actor import actor_commands
 from apiserver.cli_auth import auth
 from apiserver.cli_certificate import certificate_commands
 from apiserver.cli_key import key_commands
+from apiserver.cli_registry_check import registry_check
 from apiserver.cli_token_keys import token_keys
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
 from apiserver.plugins import check_own_packages, load_plugins
@@ -45,6 +46,7 @@ app.add_typer(token_keys, name="token-keys")
 app.add_typer(key_commands, name="key")
 app.add_typer(certificate_commands, name="certificate")
 app.add_typer(auth, name="auth")
+app.add_typer(registry_check, name="registry")
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")
