@@ -24,7 +24,11 @@ from registry.patches import Operation, parse_json_patch
 Document = dict[str, Any]
 
 API_VERSION = "admission.k8s.io/v1"
-SCALE = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+SHOWN = {
+    "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+    "token": {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"},
+}
+"""Subresources that are asked about as objects of another kind."""
 WARNINGS, LONGEST_WARNING = 16, 256
 ANNOTATIONS = 32
 
@@ -47,8 +51,9 @@ class Verdict:
 def question(review: Review[Document], version: Version, new: Document | None, old: Document | None) -> Document:
     """The `request` of an AdmissionReview, but for its uid. The objects are in `version`, or are Scales."""
     request = {**request_of(review, version), "object": new, "oldObject": old}
-    if review.subresource == "scale":
-        request |= {"kind": SCALE, "requestKind": SCALE}
+    if review.subresource in SHOWN:
+        shown = SHOWN[review.subresource]
+        request |= {"kind": shown, "requestKind": shown}
     if review.kind is not None and review.kind.resource == "namespaces":
         request["namespace"] = review.name  # as Kubernetes has it
     return request

@@ -16,10 +16,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from ipaddress import IPv6Address, ip_address
 from typing import Literal
 
 from admission.identity import NOBODY, Authenticator, Credentials, Identity
+from admission.rates import Bucket, Rate, neighbourhood
 from registry.errors import ApiError, TooManyRequests, Unauthorized
 
 Anonymous = Literal["off", "health", "on"]
@@ -28,6 +28,8 @@ PUBLIC = ("/version", "/healthz", "/livez", "/readyz")
 """Paths, with all below them, that tell nobody anything but that a server is there, and how it is."""
 
 
+REMEMBERED = 4_096
+"""Credentials of which it is remembered who knew them."""
 TELL_EVERY = 60.0
 """Seconds between two times that it is told that logins are slowed."""
 
@@ -40,7 +42,7 @@ def is_public(path: str) -> bool:
 class Failures:
     """Counts the logins that failed, by address: a token bucket for each, in a table of a bounded size.
 
-    An address of IPv6 counts as its /64, which is what one customer has; one of IPv4 in the form of IPv6 as that of IPv4.
+    What counts together is a `neighbourhood`.
     """
 
     def __init__(
@@ -56,33 +58,29 @@ class Failures:
 
         `tell` is called with an address that is slowed, once in `TELL_EVERY` seconds, whichever it is.
         """
-        self._interval = 1.0 / per_second
-        self._room = burst * self._interval
+        self._rate = Rate(per_second, burst)
         self._now = now
         self._most = most
         self._tell = tell
         self._told_at = -TELL_EVERY
-        self._full_at: dict[str, float] = {}  # when a bucket will be full again; who failed last stands last
+        self._buckets: dict[str, Bucket] = {}  # who failed last stands last
         self.total = 0  # logins that failed, ever
         self.slowed = 0  # and of these: those that were told to come back later
 
     def failed(self, address: str) -> float:
         """Counts a failure. The seconds until the next one is answered as such; 0: this one may be."""
         self.total += 1
-        now, key = self._now(), _neighbourhood(address)
-        full_at = max(self._full_at.pop(key, now), now) + self._interval
-        late = full_at - now - self._room
-        refused = late > self._interval * 1e-6
-        self._full_at[key] = full_at - self._interval if refused else full_at
-        if len(self._full_at) > self._most:
-            del self._full_at[next(iter(self._full_at))]
-        if not refused:
+        now, key = self._now(), neighbourhood(address)
+        bucket = self._buckets[key] = self._buckets.pop(key) if key in self._buckets else Bucket(self._rate)
+        if len(self._buckets) > self._most:
+            del self._buckets[next(iter(self._buckets))]
+        if bucket.take(now) is not None:
             return 0.0
         self.slowed += 1
         if now - self._told_at >= TELL_EVERY:
             self._told_at = now
             self._tell(key)
-        return late
+        return bucket.wait(now)
 
 
 class AuthenticatorChain:
@@ -94,6 +92,7 @@ class AuthenticatorChain:
         self._authenticators = tuple(authenticators)
         self._anonymous = anonymous
         self._failures = failures
+        self._whose: dict[int, Authenticator] = {}  # who knew what was shown last, by its hash: whom to ask first
 
     async def authenticate(self, credentials: Credentials) -> Identity:
         """Who it is. Raises Unauthorized, and TooManyRequests for who has failed too often."""
@@ -126,9 +125,26 @@ class AuthenticatorChain:
             if self._anonymous == "on" or (self._anonymous == "health" and is_public(credentials.path)):
                 return NOBODY
             raise Unauthorized
+        shown = hash(authorization or key or credentials.certificate)
+        known = self._whose.get(shown)
+        if known is not None:  # no two know the same credential, so the order says nothing of a good one
+            try:
+                identity = await known.authenticate(credentials)
+            except ApiError:
+                identity = None
+            if identity is not None:
+                return identity
+            self._whose.pop(shown, None)
+        return await self._asked(shown, credentials)
+
+    async def _asked(self, shown: int, credentials: Credentials) -> Identity:
+        """The answer of the first that knows such a credential."""
         for authenticator in self._authenticators:
             identity = await authenticator.authenticate(credentials)
             if identity is not None:
+                if len(self._whose) >= REMEMBERED:
+                    self._whose.clear()
+                self._whose[shown] = authenticator
                 return identity
         raise Unauthorized
 
@@ -146,16 +162,3 @@ def shows(credentials: Credentials) -> bool:
     """Whether there is a credential, good or bad."""
     headers = credentials.headers
     return credentials.certificate is not None or b"authorization" in headers or b"x-api-key" in headers
-
-
-def _neighbourhood(address: str) -> str:
-    """Whose failures count together."""
-    try:
-        found = ip_address(address.partition("%")[0])
-    except ValueError:
-        return ""
-    if not isinstance(found, IPv6Address):
-        return str(found)
-    if found.ipv4_mapped is not None:
-        return str(found.ipv4_mapped)
-    return str(IPv6Address(int(found) >> 64 << 64))

@@ -10,6 +10,7 @@ from types import MappingProxyType
 
 from admission.identity import AUTHENTICATED, MASTERS
 from admission.review import Attributes, Authorizer, Decision
+from registry.actors import ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
 from registry.kinds import EXTERNAL
 
 WRITES = frozenset({"update", "patch"})
@@ -19,12 +20,21 @@ BY_GROUP = Decision(True, f"the group {MASTERS} may do all")
 UNDECLARED = Decision(False, "an actor may do what it declares: which kinds it owns, observes=[...] and writes=[...]")
 
 
+INSIDE = frozenset(account_name(actor) for actor in BUILTIN_ACTORS)
+"""The accounts of the server's own actors. They act in its process and show no credential."""
+
+
 class OwnerAuthorizer:
-    """The status rule: a kind's status is written by the actor that owns it, and by nobody else, whatever their rights.
+    """What belongs to one identity alone, whatever rights others have.
+
+    The status rule: a kind's status is written by the actor that owns it, and by nobody else. The server's own actors may read and
+    delete all there is, so nobody has a token of theirs, or acts as them, but members of `system:masters`: else whoever may make
+    tokens everywhere, which the role `edit` allows, would be one of them.
 
     `owners` maps a resource to the user name of its owner; `external` leaves it to everybody's rights; empty means that no actor of
     this server owns it, so that nobody may write it. `makers` maps a resource to the user name that alone makes and deletes its
-    objects, if there is one. Whom these do not refuse is left to `then`: the owner needs the right to write as well.
+    objects, if there is one. The owner needs the right to write as well, which is for `then` to say; and who has no right is not
+    told whose it is, nor by that that it is there.
     """
 
     def __init__(self, owners: Mapping[str, str], makers: Mapping[str, str] = MappingProxyType({}), *, then: Authorizer) -> None:
@@ -35,15 +45,15 @@ class OwnerAuthorizer:
 
     def decide(self, attributes: Attributes) -> Decision:
         """Whether it may be done."""
-        why = self._refusal(attributes)
-        if why is not None:
-            return Decision(False, why)
         decision = self._then.decide(attributes)
-        if not decision.allowed and not decision.reason and attributes.identity.username in self._actors:
-            return UNDECLARED
-        return decision
+        if decision.allowed:
+            why = self._refusal(attributes)
+            return decision if why is None else Decision(False, why)
+        return UNDECLARED if not decision.reason and attributes.identity.username in self._actors else decision
 
     def _refusal(self, attributes: Attributes) -> str | None:
+        if attributes.resource == "serviceaccounts" and (attributes.verb == "impersonate" or attributes.subresource == "token"):
+            return self._inside(attributes)
         if attributes.verb in MAKES:
             if attributes.subresource:
                 return None
@@ -57,6 +67,11 @@ class OwnerAuthorizer:
         if owner:
             return f"the status of {attributes.resource} is written by its owner alone, {owner}"
         return f"no actor owns {attributes.resource}: declare one, or declare the kind with owner='external'"
+
+    def _inside(self, attributes: Attributes) -> str | None:
+        if attributes.namespace != ACTOR_NAMESPACE or attributes.name not in INSIDE or MASTERS in attributes.identity.groups:
+            return None
+        return f"{attributes.name} is an actor of the server itself, which nobody else can be"
 
 
 class MastersAuthorizer:

@@ -22,7 +22,10 @@ import anyio
 import anyio.to_thread
 
 from registry.handlers import Handler
+from registry.resource import Struct
 
+RESULTS = (Struct, list, tuple)
+"""What handlers return: the next value, or causes."""
 THREADS = 8
 """Worker threads that one handler can be in at a time."""
 
@@ -40,7 +43,7 @@ def is_over(error: BaseException) -> bool:
 
 
 def caller(handler: Handler) -> Callable[[Any], Any]:
-    """A function that calls the handler: what it returns is the result, or is awaited for it.
+    """A function that calls the handler: what it returns is the result, or a coroutine that is awaited for it.
 
     It raises what the handler raises, and HandlerTimeoutError.
     """
@@ -54,9 +57,14 @@ def caller(handler: Handler) -> Callable[[Any], Any]:
 
     def call(review: Any) -> Any:
         returned = function(review) if threads is None else threads.run(function, review)
-        return within(returned) if inspect.isawaitable(returned) else returned
+        return within(returned) if awaits(returned) else returned
 
     return call
+
+
+def awaits(returned: Any) -> bool:
+    """Whether what a handler returned is still to be awaited. Nearly always it is what a glance tells to be a result."""
+    return returned is not None and not isinstance(returned, RESULTS) and inspect.isawaitable(returned)
 
 
 class _Threads:

@@ -11,15 +11,16 @@ from __future__ import annotations
 
 import asyncio
 import inspect
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
+from types import CoroutineType
 from typing import Any, Protocol, TypeVar
 
 import msgspec
 from msgspec.structs import replace
 
 from admission.calling import HandlerTimeoutError, caller, is_over
-from admission.differing import changed, filled
+from admission.differing import changed, changed_value, filled
 from admission.review import Review
 from registry.conversion import Conversion
 from registry.errors import ApiError, Cause, InternalError, details
@@ -32,6 +33,8 @@ Document = dict[str, Any]
 T = TypeVar("T")
 Conversions = Callable[[type, Version], Conversion | None]
 Combine = Callable[[Document, Document], Document]
+Use = Callable[["_Step", Review[Document], Any], T]
+"""Makes of what a handler returned what is used."""
 
 
 class Log(Protocol):
@@ -58,8 +61,9 @@ class _Step:
         self._read: Callable[[Document], Any] = from_document(handler.model)
         self._log = log
         self._conversions = conversions
+        self._known_way: tuple[Version | None, Conversion | None] = (None, None)
 
-    async def run(self, review: Review[Document], use: Callable[[Review[Document], Any], T], *, broken: bool) -> T | None:
+    async def run(self, review: Review[Document], use: Use[T], *, broken: bool) -> T | None:
         """Calls the handler, and makes of what it returned what is used; None: it was passed over. What goes wrong is its fault."""
         try:
             try:
@@ -69,7 +73,7 @@ class _Step:
                     return None
                 raise
             returned = self._call(given)
-            return use(review, await returned if inspect.isawaitable(returned) else returned)
+            return use(self, review, await returned if isinstance(returned, CoroutineType) else returned)
         except ApiError:
             raise
         except BaseException as error:
@@ -90,10 +94,30 @@ class _Step:
         return replace(review, new=self._read(new), old=None if old is None else self._read(old), note=note)
 
     def _way(self, review: Review[Document]) -> Conversion | None:
-        return None if review.version is None else self._conversions(self._model, review.version)
+        """How an object of the version of a request becomes one of the handler's. It is looked up when that is another one."""
+        version = review.version
+        if version is not self._known_way[0]:
+            self._known_way = (version, None if version is None else self._conversions(self._model, version))
+        return self._known_way[1]
 
-    def made(self, keep: Combine | None, review: Review[Document], returned: Any) -> Document:
+    def mutated(self, review: Review[Document], returned: Any) -> Document:
         """The object with what the handler made of it. What its model or its version does not know stays as it is."""
+        return self._made(review, returned, None)
+
+    def defaulted(self, review: Review[Document], returned: Any) -> Document:
+        """The same, of what was missing."""
+        return self._made(review, returned, filled)
+
+    def found(self, review: Review[Document], returned: Any) -> Sequence[Cause]:
+        """What a validator found."""
+        del review
+        causes = [] if returned is None else list(returned)
+        for cause in causes:
+            if not isinstance(cause, Cause):
+                raise TypeError(f"a validator returns a list of Cause, or None; in this one's was {type(cause).__name__}")
+        return causes
+
+    def _made(self, review: Review[Document], returned: Any, keep: Combine | None) -> Document:
         document = review.new
         if returned is None:
             return document
@@ -105,6 +129,8 @@ class _Step:
         given: Struct = self._read(document if way is None else way.there(document))
         if returned == given:
             return document
+        if way is None and keep is None:
+            return changed_value(document, given, returned)
         before, after = _parts(given, returned) if way is None else (to_document(given), to_document(returned))
         if keep is not None:
             after = keep(before, after)
@@ -133,30 +159,41 @@ class Steps:
         self.validates = bool(validators)
         self.waits = any(step.waits for step in validators)
 
-    async def default(self, review: Review[Document], *, broken: bool = False) -> Document:
+    def default(self, review: Review[Document], *, broken: bool = False) -> Awaitable[Document]:
         """The object with what was missing of it. The same object if nothing was. Raises ApiError."""
-        return await self._changed(self._defaulters, review, filled, broken=broken)
+        return _changed(self._defaulters, review, _Step.defaulted, broken=broken)
 
-    async def mutate(self, review: Review[Document], *, broken: bool = False) -> Document:
+    def mutate(self, review: Review[Document], *, broken: bool = False) -> Awaitable[Document]:
         """What is to be stored after all mutators. The same object if nothing was changed. Raises ApiError."""
-        return await self._changed(self._mutators, review, None, broken=broken)
-
-    async def _changed(self, steps: Sequence[_Step], review: Review[Document], keep: Combine | None, *, broken: bool) -> Document:
-        document = review.new
-        for step in steps:
-            made = await step.run(replace(review, new=document), partial(step.made, keep), broken=broken)
-            if made is not None and made is not document:
-                review.changed(step.name, document, made)
-                document = made
-        return document
+        return _changed(self._mutators, review, _Step.mutated, broken=broken)
 
     async def validate(self, review: Review[Document], *, broken: bool = False) -> Sequence[Cause]:
         """What is wrong, according to every validator; those that wait do so at the same time. Raises ApiError only for a handler
         that failed or refused outright: the first of them, when all are through."""
-        asked = [partial(step.run, review, _found, broken=broken) for step in self._validators]
-        if not self.waits:
-            return in_turn([await outcome(ask) for ask in asked])
-        return in_turn(await together(asked))
+        if self.waits:
+            return in_turn(await together([partial(step.run, review, _Step.found, broken=broken) for step in self._validators]))
+        causes: list[Cause] = []
+        refusal: ApiError | None = None
+        for step in self._validators:
+            try:
+                causes += await step.run(review, _Step.found, broken=broken) or ()
+            except ApiError as error:
+                refusal = refusal or error
+        if refusal is not None:
+            raise refusal
+        return causes
+
+
+async def _changed(steps: Sequence[_Step], review: Review[Document], use: Use[Document], *, broken: bool) -> Document:
+    """What these made of the object, each of what the one before made of it."""
+    document = review.new
+    for step in steps:
+        made = await step.run(review, use, broken=broken)
+        if made is not None and made is not document:
+            review.changed(step.name, document, made)
+            document = made
+            review = replace(review, new=document)
+    return document
 
 
 class Chain:
@@ -208,16 +245,6 @@ def _parts(given: Struct, returned: Struct) -> tuple[Document, Document]:
 
 def _concerns(handler: Handler, operation: str, subresource: str) -> bool:
     return operation.lower() in handler.operations and subresource in handler.subresources
-
-
-def _found(review: Review[Document], returned: Any) -> Sequence[Cause]:
-    """What a validator found."""
-    del review
-    causes = [] if returned is None else list(returned)
-    for cause in causes:
-        if not isinstance(cause, Cause):
-            raise TypeError(f"a validator returns a list of Cause, or None; in this one's was {type(cause).__name__}")
-    return causes
 
 
 Ask = Callable[[], Any]

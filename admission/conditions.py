@@ -24,6 +24,10 @@ from registry.kinds import Kind, Version, resource_name
 
 Document = dict[str, Any]
 
+OF_ACCOUNTS = "token"
+"""The subresource to which a TokenRequest is sent, below the account that the token is for."""
+TOKEN_REQUEST = {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+
 
 class ConditionError(Exception):
     """Whether the conditions hold cannot be told."""
@@ -123,6 +127,8 @@ def request_of(review: Review[Document], target: Version) -> Document:
         request["namespace"] = namespace
     if review.subresource:
         request["subResource"] = request["requestSubResource"] = review.subresource
+    if review.subresource == OF_ACCOUNTS:
+        request |= {"kind": TOKEN_REQUEST, "requestKind": TOKEN_REQUEST}
     return request
 
 

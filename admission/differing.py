@@ -9,6 +9,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from registry.resource import Struct
+from registry.typed import to_document, wire_fields
+
 Document = dict[str, Any]
 
 PATHS = 64
@@ -20,6 +23,35 @@ def changed(document: Document, before: Document, after: Document) -> Document:
     """The document with what changed from `before` to `after`, which are the document as somebody sees it."""
     made: Document = _carried(document, before, after)
     return made
+
+
+def changed_value(document: Document, before: Struct, after: Struct) -> Document:
+    """The same of two values that are not equal. Where a few texts or numbers differ, nothing else is made a document."""
+    if type(before) is not type(after):
+        return changed(document, to_document(before), to_document(after))
+    made = document.copy()
+    for name, wire, omitted in wire_fields(type(after)):
+        was, now = getattr(before, name), getattr(after, name)
+        if was is now or was == now:
+            continue
+        known = made.get(wire)
+        if _is_plain(now):
+            value = now
+        elif isinstance(now, Struct) and isinstance(was, Struct) and type(known) is dict and not omitted:
+            value = changed_value(known, was, now)
+        else:
+            return changed(document, to_document(before), to_document(after))
+        if value == omitted:
+            made.pop(wire, None)
+        else:
+            made[wire] = value
+    return made
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value surely is the same in a document."""
+    kind = type(value)
+    return kind is bool or (kind is str and value.isascii()) or (kind is int and -(2**63) <= value < 2**63)
 
 
 def _carried(document: Any, before: Any, after: Any) -> Any:

@@ -5,7 +5,8 @@ As in Kubernetes ("privilege escalation prevention and bootstrapping"):
 * A role may be written with rules that its writer holds in the same scope, or by whoever may `escalate` roles.
 * A binding may be written by whoever holds all rules of the role in the scope of the binding, or may `bind` that role.
 * A role that is made of others could come to hold anything: it is written by whoever holds everything.
-* Administrators may do it all. What changes finalizers and owners alone gives nothing, and is not asked.
+* Administrators may do it all. What changes finalizers and owners alone gives nothing, and is not asked. Nor does what brings the
+  rules of a role that is made of others up to what it is made of: they are a copy.
 
 It looks at the object as it will be stored, after everything that may have changed it.
 """
@@ -20,7 +21,7 @@ import msgspec
 from admission.identity import AUTHENTICATED, MASTERS, Identity
 from admission.rbac import Place, Rbac
 from admission.review import Attributes, Decision, Review
-from admission.rules import Rule, Table, TooManyPieces, missing, quoted, told
+from admission.rules import Rule, Table, TooManyPieces, missing, on_wire, quoted, told
 from registry.builtin.rbac import GROUP
 from registry.errors import Cause, Forbidden, NotFound, details
 from registry.kinds import Kind, resource_name
@@ -43,7 +44,7 @@ class GrantGuard:
 
     def concerns(self, review: Review[Document]) -> bool:
         """See `Admitter`."""
-        return review.kind is not None and review.kind.group == GROUP and review.operation in WRITES
+        return review.kind is not None and review.kind.storage.group == GROUP and review.operation in WRITES
 
     async def mutate(self, review: Review[Document]) -> Document:
         """See `Admitter`: it changes nothing."""
@@ -52,13 +53,22 @@ class GrantGuard:
     async def validate(self, review: Review[Document]) -> Sequence[Cause]:
         """See `Admitter`. Raises Forbidden, and NotFound for a role that is to be bound and is not there."""
         groups = review.identity.groups
-        if (MASTERS in groups and AUTHENTICATED in groups) or review.kind is None or _tidies(review):
+        if (MASTERS in groups and AUTHENTICATED in groups) or review.kind is None or _tidies(review) or self._copies(review):
             return ()
         if review.kind.plural in BINDINGS:
             self._check_binding(review, review.kind)
         else:
             self._check_role(review, review.kind)
         return ()
+
+    def _copies(self, review: Review[Document]) -> bool:
+        """Whether an update writes into a role that is made of others what it is made of, and nothing else."""
+        old, new = review.old, review.new
+        if old is None or review.operation != "UPDATE" or not new.get("aggregationRule"):
+            return False
+        if _essence({**old, "rules": None}) != _essence({**new, "rules": None}):
+            return False
+        return new.get("rules") == on_wire(self._rbac.rules_of(Place("", review.name)))
 
     def _check_role(self, review: Review[Document], kind: Kind) -> None:
         name = review.name if review.operation == "UPDATE" else ""

@@ -13,6 +13,7 @@ from typing import Protocol
 import msgspec
 
 from registry.actors import ACTOR_NAMESPACE, account_name, groups_of_account, user_of_account
+from registry.builtin.actor import KEEPER
 
 AUTHENTICATED = "system:authenticated"
 """The group of everybody who showed a credential that holds (Kubernetes convention)."""
@@ -49,8 +50,18 @@ def authenticated(identity: Identity) -> Identity:
 ADMIN = authenticated(Identity(username="admin", groups=(MASTERS,)))
 """Who the admin token of the data folder stands for."""
 
+SYSTEM = authenticated(Identity(KEEPER, groups=(MASTERS,)))
+"""The server itself. Its name and its group can be claimed by whoever may impersonate; this very object cannot: where the server is
+to be told from others, ask with `is`."""
+
 NOBODY = Identity(ANONYMOUS, groups=(UNAUTHENTICATED,))
 """Who asks without any credential, where that is allowed (Kubernetes convention)."""
+
+
+def is_server(identity: Identity) -> bool:
+    """Whether it is the server itself that writes, which nobody outside may keep from starting. The name alone is not enough: it
+    may be impersonated, or stand in a certificate."""
+    return identity is SYSTEM
 
 
 def service_account(namespace: str, name: str, uid: str = "", extra: tuple[tuple[str, tuple[str, ...]], ...] = ()) -> Identity:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from ipaddress import IPv6Address, ip_address
 from types import MappingProxyType
 
 import msgspec
@@ -81,6 +82,20 @@ class Rates:
             return own
         shared = [self._groups[group] for group in identity.groups if group in self._groups]
         return max(shared, key=lambda rate: rate.per_second, default=self._default)
+
+
+def neighbourhood(address: str) -> str:
+    """Who is counted together: an address, or the network (/64) of one in IPv6, since there everybody has as many as they like. One
+    of IPv4 in the form of IPv6 counts as that of IPv4. Whatever is no address is one and the same."""
+    try:
+        found = ip_address(address.partition("%")[0])
+    except ValueError:
+        return ""
+    if not isinstance(found, IPv6Address):
+        return str(found)
+    if found.ipv4_mapped is not None:
+        return str(found.ipv4_mapped)
+    return str(IPv6Address(int(found) >> 64 << 64))
 
 
 def parse(entries: Iterable[str]) -> tuple[dict[str, Rate], dict[str, Rate]]:

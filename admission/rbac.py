@@ -5,7 +5,8 @@ documents and does no I/O.
 
 * Bindings are found by subject and namespace; of several bindings of one role to one subject in one namespace one is looked at. So
   a decision takes the time of the roles that somebody has in a namespace, not of the bindings that there are.
-* The last decisions are remembered, without the name of the object, and forgotten all together when anything changes.
+* The last decisions are remembered, without the name of the object, and forgotten all together when anything changes. What is
+  kept of them is bounded, whatever is asked.
 * A role with an aggregation rule means the rules of the roles that it selects, now: what is written in its own rules is a copy of
   that, and is not looked at. Selections go through other aggregated roles, also in a circle.
 * A binding of a role that is not there allows nothing; a refusal says so.
@@ -27,6 +28,8 @@ from registry.selectors import LabelSelector
 
 REMEMBERED = 16_384
 """Decisions that are kept."""
+LONGEST = 2_048
+"""Letters of a question whose answer is kept. Who asks chooses them, and a review may have millions: no name is that long."""
 
 
 class Place(NamedTuple):
@@ -192,9 +195,10 @@ class Rbac:
         verdict = self._verdicts.get(key)
         if verdict is None:
             verdict = self._verdict(attributes)
-            if len(self._verdicts) >= REMEMBERED:
-                self._verdicts.clear()
-            self._verdicts[key] = verdict
+            if _short(who, attributes.verb, attributes.resource, attributes.subresource, attributes.namespace):
+                if len(self._verdicts) >= REMEMBERED:
+                    self._verdicts.clear()
+                self._verdicts[key] = verdict
         if verdict.any is not None:
             return verdict.any
         return verdict.named.get(attributes.name, verdict.none)
@@ -206,9 +210,10 @@ class Rbac:
         found = self._grants.get(key)
         if found is None:
             found = tuple(self._granted(identity, namespace))
-            if len(self._grants) >= REMEMBERED:
-                self._grants.clear()
-            self._grants[key] = found
+            if _short(identity, namespace):
+                if len(self._grants) >= REMEMBERED:
+                    self._grants.clear()
+                self._grants[key] = found
         return found
 
     def table(self, role: Place) -> Table | None:
@@ -297,6 +302,11 @@ class Rbac:
             elif table.allows_path(attributes.verb, attributes.path):
                 return _allowed(grant)
         return _refused(absent)
+
+
+def _short(who: Identity, *texts: str) -> bool:
+    """Whether a question is short enough for its answer to be kept."""
+    return sum(map(len, (who.username, *who.groups, *texts))) <= LONGEST
 
 
 def _who(subject: Subject, namespace: str) -> Who | None:

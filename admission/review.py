@@ -117,7 +117,10 @@ class Admitter(Protocol):
     """
 
     def concerns(self, review: Review[dict[str, Any]]) -> bool:
-        """Whether it has anything to say. Cheap: it is asked for every write."""
+        """Whether it has anything to say. Cheap: it is asked for every write, maybe more than once.
+
+        On a delete it tells without the object: `new` and `old` have its name and no more.
+        """
         ...
 
     async def mutate(self, review: Review[dict[str, Any]]) -> dict[str, Any]:

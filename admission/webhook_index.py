@@ -96,6 +96,11 @@ class WebhookIndex:
         self._remembered.clear()
         self._configurations.pop((type, name), None)
 
+    @property
+    def empty(self) -> bool:
+        """Whether there are none."""
+        return not self._configurations
+
     def webhooks(self) -> Iterator[Webhook]:
         """All of them, in the order in which they are asked."""
         for key in sorted(self._configurations):

@@ -26,7 +26,8 @@ from msgspec.structs import replace
 
 from admission import admission_review
 from admission.admission_review import Denied, Verdict
-from admission.conditions import ConditionError, access_of, seen_version, variables
+from admission.conditions import OF_ACCOUNTS, ConditionError, access_of, seen_version, variables
+from admission.identity import is_server
 from admission.matching_rules import Address, Labels, subject_of
 from admission.review import Authorizer, Review
 from admission.webhook_index import Identifier, Webhook, WebhookIndex
@@ -101,7 +102,7 @@ class Log(Protocol):
 class WebhookAdmission:
     """Implements `admission.review.Admitter` for all webhooks of an index.
 
-    About what `silent` users write nobody is asked: the server itself has to be able to start while a webhook is away.
+    About what the server itself writes nobody is asked: it has to be able to start while a webhook is away.
     """
 
     def __init__(
@@ -112,18 +113,16 @@ class WebhookAdmission:
         log: Log,
         *,
         total: float = 30.0,
-        silent: frozenset[str] = frozenset(),
     ) -> None:
         self._index = index
         self._caller = caller
         self._known = known
         self._log = log
         self._total = total
-        self._silent = silent
 
     def concerns(self, review: Review[Document]) -> bool:
         """Whether a webhook could be asked."""
-        if review.identity.username in self._silent:
+        if self._index.empty or is_server(review.identity):
             return False
         found = self._index.about(review)
         return bool(found.mutating or found.validating)
@@ -301,6 +300,8 @@ class _View:
         if review.subresource == "scale":
             return self.scales.taken(self.kind, asked, review.new, made)
         metadata = meta.read(made.get("metadata"), self.kind.name).metadata
+        if review.subresource == OF_ACCOUNTS:
+            return {**made, "metadata": metadata}
         rest = {key: value for key, value in made.items() if key != "metadata"}
         outcome = self.version.schema.apply(rest | {"apiVersion": self.version.api_version, "kind": self.version.kind})
         if outcome.unreadable:

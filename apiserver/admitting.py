@@ -53,40 +53,69 @@ class Admission:
         operation = "CREATE" if old is None else "UPDATE"
         chain = self._chains.get(target.kind.resource)
         steps = chain.steps(operation, target.subresource) if chain is not None else None
-        asked: list[Ask] = []
-        if steps is not None or self._admitters:
-            review = _review(call, target, operation, new, old, options.dry_run)
-            review = replace(review, options=_write_options(operation, options))
-            mutated, concerned = await self._mutated(steps, review, broken=bool(causes))
-            if mutated is not new:
-                new, causes = self._understood(target, mutated, new, old)
-                review = replace(review, new=new)
-                concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
-            asked = _validators(steps, () if causes else concerned, review, broken=bool(causes))
-        found = _own_causes(call, new, old) + list(causes)
+        broken = bool(causes)
+        review = _review(call, target, operation, new, old, options.dry_run, _write_options(operation, options))
+        mutated = new
+        concerned = () if steps is not None else self._concerned(review)
+        if steps is not None or concerned:
+            mutated, concerned = await self._mutated(steps, review, broken=broken)
+        if mutated is not new:
+            new, causes = self._understood(target, mutated, new, old, tidied=not broken)
+            review, broken = replace(review, new=new), bool(causes)
+            concerned = self._concerned(review)
+        found = _own_causes(call, new, old)
+        found += causes
         if not target.subresource or target.subresource == "scale":
             found += scaling.check(target.kind, new)
-        found += [*target.kind.strategy.check(new, old), *target.version.check(new, old)]
-        if asked:
-            found += await _all(asked, steps)
+        found += target.kind.strategy.check(new, old)
+        found += target.version.check(new, old)
+        if steps is not None or concerned:
+            found += await _found(steps, () if broken else concerned, review, broken=broken)
         if found:
             raise Invalid(target.kind.name, target.kind.group, new["metadata"].get("name", ""), found)
         for warning in meta.finalizer_warnings(new["metadata"], None if old is None else old["metadata"]):
             call.warn(warning)
         return new
 
+    async def admit_asked(self, call: Call, options: WriteOptions, asked: Target, document: Document) -> Document:
+        """What is asked below an object by a create, and answered and never stored: a TokenRequest. It is about the object, so the
+        handlers of its kind, which know that kind alone, are not asked; everybody else is. Raises Invalid, and whatever they refuse
+        with."""
+        if not self._admitters:
+            return document
+        review = _review(call, call.target, "CREATE", document, None, options.dry_run, _write_options("CREATE", options))
+        made, concerned = await self._by_others(review)
+        if made is not document:
+            made, _ = self._understood(asked, made, document, None, tidied=False)
+        found = await _found(None, concerned, replace(review, new=made), broken=False)
+        if found:
+            raise Invalid(asked.kind.name, asked.version.group, call.target.name, found)
+        return made
+
+    def _concerned(self, review: Review[Document]) -> Sequence[Admitter]:
+        """Whom of the others such an object concerns: nearly always nobody."""
+        return [admitter for admitter in self._admitters if admitter.concerns(review)]
+
     async def _mutated(self, steps: Steps | None, review: Review[Document], *, broken: bool) -> tuple[Document, Sequence[Admitter]]:
         """What everybody made of the object, as far as it is theirs: the same object if nobody changed it. And whom of the others
         it concerned, each as it was when their turn came."""
-        given, changes = review.new, steps is not None and steps.changes
-        document = given
-        if steps is not None and changes:
-            document = await steps.default(review, broken=broken)
-            document = await steps.mutate(replace(review, new=document), broken=broken)
-            document = _kept(review, document)
-        document, concerned = await self._by_others(replace(review, new=document))
+        given = review.new
+        concerned: Sequence[Admitter] = ()
+        if steps is not None and steps.changes:
+            document = given
+            if steps.defaults:
+                document = await steps.default(review, broken=broken)
+                document = await steps.mutate(replace(review, new=document), broken=broken)
+            else:
+                document = await steps.mutate(review, broken=broken)
+            if document is not given:
+                review = replace(review, new=_kept(review, document))
+        document = review.new
+        if self._concerned(review):
+            document, concerned = await self._by_others(review)
         if steps is not None and steps.defaults and document is not given:
-            document = _kept(review, await steps.default(replace(review, new=document), broken=broken))
+            review = replace(review, new=document)
+            document = _kept(review, await steps.default(review, broken=broken))
         return document, concerned
 
     async def _by_others(self, review: Review[Document]) -> tuple[Document, Sequence[Admitter]]:
@@ -105,19 +134,23 @@ class Admission:
         return review.new, concerned
 
     def _understood(
-        self, target: Target, mutated: Document, given: Document, old: Document | None
+        self, target: Target, mutated: Document, given: Document, old: Document | None, *, tidied: bool
     ) -> tuple[Document, Sequence[Cause]]:
-        """The object as its schema has it after it was changed, and what that says against it."""
-        try:
-            taken = intake.understand(target, mutated, LENIENT, (), (), base=given)
-        except BadRequest as error:
-            raise InternalError(f"Internal error occurred: admission made what cannot be read: {error.message}") from error
-        new, causes = taken.document, taken.causes
+        """The object as its schema has it after it was changed, and what that says against it. `tidied`: it has nothing against
+        what was given, nor need it see again what is still the same of that."""
+        schema, part = target.version.schema, "status" if target.subresource == "status" else ""
+        new = schema.again(mutated, given, part=part) if tidied and mutated["metadata"] is given["metadata"] else None
+        causes: Sequence[Cause] = ()
+        if new is None:
+            try:
+                taken = intake.understand(target, mutated, LENIENT, (), (), base=given)
+            except BadRequest as error:
+                raise InternalError(f"Internal error occurred: admission made what cannot be read: {error.message}") from error
+            new, causes = taken.document, taken.causes
         if old is None:
             return new, causes
         if causes:  # what was wrong already, and is not touched, may stay
-            part = "status" if target.subresource == "status" else ""
-            causes = list(target.version.schema.apply(new, old=old, part=part).causes)
+            causes = schema.apply(new, old=old, part=part).causes
         prepare.count(target.kind, new, old)
         return new, causes
 
@@ -127,11 +160,14 @@ class Admission:
         steps = chain.steps("DELETE") if chain is not None else None
         if steps is None and not self._admitters:
             return
+        old: Document = {"metadata": {"name": record.key.name}}  # the rest when somebody wants to see it
+        review = _review(call, target, "DELETE", old, old, options.dry_run, _delete_options(options))
+        concerned = self._concerned(review)
+        if steps is None and not concerned:
+            return
         old, version = _removed(target, record)
-        target = replace(target, version=version, asked=target.asked or target.version)
-        review = replace(_review(call, target, "DELETE", old, old, options.dry_run), options=_delete_options(options))
-        concerned = [admitter for admitter in self._admitters if admitter.concerns(review)]
-        found = await _all(_validators(steps, concerned, review, broken=False), steps)
+        review = replace(review, new=old, old=old, version=version, asked=target.asked or target.version)
+        found = await _found(steps, concerned, review, broken=False)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
 
@@ -171,22 +207,22 @@ def _kept(review: Review[Document], returned: Document) -> Document:
     return prepare.mutated(review.kind, returned, review.new, review.subresource)
 
 
-def _validators(steps: Steps | None, concerned: Sequence[Admitter], review: Review[Document], *, broken: bool) -> list[Ask]:
-    """Everybody who is to be asked what is wrong."""
-    asked: list[Ask] = [partial(admitter.validate, review) for admitter in concerned]
-    return [partial(steps.validate, review, broken=broken), *asked] if steps is not None and steps.validates else asked
+async def _found(steps: Steps | None, concerned: Sequence[Admitter], review: Review[Document], *, broken: bool) -> Sequence[Cause]:
+    """What everybody finds wrong. Those who may wait do so at the same time; plain validators of a plugin have answered before."""
+    if steps is None or not steps.validates:
+        return in_turn(await together([partial(admitter.validate, review) for admitter in concerned])) if concerned else ()
+    if not concerned:
+        return await steps.validate(review, broken=broken)
+    own: Ask = partial(steps.validate, review, broken=broken)
+    others: list[Ask] = [partial(admitter.validate, review) for admitter in concerned]
+    if steps.waits:
+        return in_turn(await together([own, *others]))
+    return in_turn([await outcome(own), *(await together(others))])
 
 
-async def _all(asked: Sequence[Ask], steps: Steps | None) -> list[Cause]:
-    """What all found. Those who may wait do so at the same time; plain validators of a plugin have answered before."""
-    if not asked:
-        return []
-    if steps is not None and steps.validates and not steps.waits:
-        return in_turn([await outcome(asked[0]), *(await together(asked[1:]))])
-    return in_turn(await together(asked))
-
-
-def _review(call: Call, target: Target, operation: str, new: Document, old: Document | None, dry_run: bool) -> Review[Document]:
+def _review(
+    call: Call, target: Target, operation: str, new: Document, old: Document | None, dry_run: bool, options: Mapping[str, Any]
+) -> Review[Document]:
     return Review(
         operation,
         new,
@@ -199,6 +235,7 @@ def _review(call: Call, target: Target, operation: str, new: Document, old: Docu
         target.version,
         target.namespace or "",
         new["metadata"].get("name", ""),
+        options,
         note=call.note,
         changed=call.changed,
         asked=target.asked,

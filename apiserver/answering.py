@@ -1,11 +1,14 @@
-"""Reviews on the request path: the question is read like any other body, and what answers it is `admission.reviews`."""
+"""Reviews on the request path: the question is read like any other body, and what answers it is `admission.reviews`.
+
+Nobody is asked whether they may be made, but the roles: they are questions, and policies and webhooks may put such themselves.
+"""
 
 from __future__ import annotations
 
 from admission.reviews import Responder, Reviews
 from apiserver import agreement, intake
 from apiserver.calls import Answer, Call
-from apiserver.manager import Subresource
+from apiserver.manager import Admit, Subresource
 from apiserver.options import write_options
 from registry.errors import Invalid
 from registry.kinds import Registry
@@ -17,7 +20,7 @@ def review_answers(registry: Registry, reviews: Reviews) -> dict[tuple[str, str]
 
 
 def _answering(registry: Registry, responder: Responder) -> Subresource:
-    async def answer(call: Call) -> Answer:
+    async def answer(call: Call, _: Admit) -> Answer:
         target, options = call.target, write_options(call.query, "CreateOptions")
         taken = await intake.received(registry, target, call.body, call.content_type, options)
         for warning in taken.warnings:

@@ -97,7 +97,10 @@ class Exchange(msgspec.Struct):
         known = self.behind or self.identity
         if known is None:
             return attempted(self.credentials)
-        return dict(known.extra).get(CREDENTIAL_ID, ("",))[0] if known.extra else ""
+        for key, values in known.extra:
+            if key == CREDENTIAL_ID:
+                return values[0]
+        return ""
 
     @property
     def who(self) -> str:

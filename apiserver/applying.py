@@ -44,8 +44,7 @@ IDENTITY = ("name", "namespace", "uid", "resourceVersion")
 """What of metadata is read where metadata cannot be written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Proposed(intake.Intake):
+class Proposed(intake.Intake, frozen=True):
     """What an apply proposes, and who owns what if it is done."""
 
     entries: tuple[Entry, ...]

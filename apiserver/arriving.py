@@ -6,7 +6,7 @@ from admission.authentication import AuthenticatorChain
 from admission.identity import NOBODY
 from apiserver.answers import Exchange
 from apiserver.flow import Flow
-from registry.errors import Unauthorized
+from registry.errors import TooManyRequests, Unauthorized
 
 
 async def meet(exchange: Exchange, authenticator: AuthenticatorChain, flow: Flow) -> None:
@@ -15,7 +15,7 @@ async def meet(exchange: Exchange, authenticator: AuthenticatorChain, flow: Flow
     address = exchange.credentials.address
     try:
         exchange.identity = await authenticator.authenticate(exchange.credentials)
-    except Unauthorized:
+    except (Unauthorized, TooManyRequests):  # the second: of logins that failed, there were too many
         _, exchange.limits = flow.admit(None, address, exchange.path)
         raise
     payer = None if exchange.identity is NOBODY else exchange.identity

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
@@ -26,7 +26,7 @@ from apiserver.audit import Auditor
 from apiserver.calls import Call
 from apiserver.flow import Flow
 from apiserver.forms import View
-from apiserver.impersonation import asked, impersonated
+from apiserver.impersonation import asked, impersonated, needed
 from apiserver.manager import Manager
 from apiserver.negotiation import JSON, YAML, choose, error_media
 from apiserver.options import list_options, parse_query, text
@@ -40,6 +40,7 @@ from registry.errors import (
     BadRequest,
     ExpiredError,
     InternalError,
+    MethodNotAllowed,
     NotFound,
     ServerTimeout,
     ServiceUnavailable,
@@ -56,6 +57,8 @@ COMPLAIN_EVERY = 10.0
 """Seconds between two lines of the log about a store that does not take writes."""
 REMEMBERED = 4_096
 """Paths whose targets are kept."""
+LONGEST = 1_024
+"""Bytes of such a path: who asks chooses it, also who may not, and no object's is longer by far."""
 
 
 class AccessLog(Protocol):
@@ -173,7 +176,11 @@ class App:
         raw_path: bytes = scope["raw_path"]
         target = self._targets.get(raw_path)
         if target is None:
-            parts = resource_parts(raw_path)
+            try:
+                parts = resource_parts(raw_path)
+            except PageNotFound:
+                self._permit_path(exchange, scope)
+                raise
             if parts is None:
                 await self._page(exchange, scope, receive, send)
                 return
@@ -186,12 +193,13 @@ class App:
         try:
             target = resolve(self._manager.registry, parts)
         except NotFound:
-            query = parse_query(scope["query_string"])
+            query, _ = _query(scope)
             self._permit(exchange, scope, lambda who: asking.unresolved(who, exchange.method, parts, query))
             raise
-        if len(self._targets) >= REMEMBERED:
-            self._targets.clear()
-        self._targets[raw_path] = target
+        if len(raw_path) <= LONGEST:
+            if len(self._targets) >= REMEMBERED:
+                self._targets.clear()
+            self._targets[raw_path] = target
         return target
 
     def _permit(self, exchange: Exchange, scope: Scope, ask: Callable[[Identity], Attributes]) -> None:
@@ -206,10 +214,13 @@ class App:
         if not decision.allowed:
             raise refusals.unauthorized(attributes, decision.reason)
 
-    async def _page(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+    def _permit_path(self, exchange: Exchange, scope: Scope) -> None:
         exchange.verb = exchange.method.lower()
         exchange.trail.judge()
         self._permit(exchange, scope, lambda who: asking.of_path(who, exchange.method, exchange.path))
+
+    async def _page(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        self._permit_path(exchange, scope)
 
         async def noted(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -222,13 +233,13 @@ class App:
         await self._pages(scope, receive, noted)
 
     async def _resource(self, exchange: Exchange, target: Target, scope: Scope, receive: Receive, send: Send) -> None:
-        query = parse_query(scope["query_string"])
+        query, unread = _query(scope)
         if target.watch_prefix:
-            query = {**query, "watch": ["1"]}
-            if target.name:
-                query["fieldSelector"] = [f"metadata.name={target.name}"]
-                target = Target(target.kind, target.version, target.namespace)
-        exchange.target, exchange.verb = target, asking.verb_of(exchange.method, target.name, query)
+            target, query = asking.as_watch(target, query)
+            exchange.verb = "watch"
+        else:
+            exchange.verb = asking.verb_of(exchange.method, target.name, query)
+        exchange.target = target
         exchange.trail.judge()
         if asked(exchange.headers):
             wanted = asking.attributes(exchange.identity or NOBODY, exchange.verb, target, query)
@@ -239,6 +250,8 @@ class App:
         exchange.trail.follow(call)
         self._manager.authorize(call)
         _check_method(exchange.method, call.verb, target)
+        if unread is not None:
+            raise unread
         try:
             await self._dispatch(exchange, call, scope, receive, send)
         except ApiError as error:
@@ -261,7 +274,10 @@ class App:
             seconds = None if COMPLETE in scope else self._timing.body
             call.body = await body_of(exchange.headers, receive, self._body_limit, seconds)
         caller = exchange.caller
-        answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
+        if caller is None:
+            answer = await self._manager.handle(call)
+        else:
+            answer = await self._flow.seated(caller, call.verb, lambda: self._manager.handle(call), len(call.body))
         exchange.trail.answered(answer)
         headers: Headers = [MEDIA[form.media], NO_CACHE]
         if call.warnings:
@@ -312,17 +328,18 @@ class App:
             bookmark_every=self._timing.bookmark,
             longest=self._timing.timeout,
         )
-        wanted = asking.attributes(call.identity, call.verb, call.target, call.query)
+        asked_for = asking.attributes(call.identity, call.verb, call.target, call.query)
+        wanted = (asked_for, *needed(exchange.behind, scope["headers"]))
         await self._run_stream(stream, place, receive, exchange.credentials, wanted)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _run_stream(
-        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Attributes
+        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Sequence[Attributes]
     ) -> None:
         """Runs a stream beside a task that notices when the client goes away, or takes nothing. It ends with its credential and
-        with the right to what is `wanted`."""
+        with the right to anything that is `wanted`."""
         self._streams[stream] = credentials
-        self._revoker.admit(stream, wanted)
+        self._revoker.admit(stream, *wanted)
         if self._ending:  # it began while the others were told to end
             stream.leave()
         running = asyncio.current_task()
@@ -388,10 +405,20 @@ class App:
         self._access.record(identity, exchange.verb, resource, namespace, target.name, exchange.status, seconds, credential)
 
 
+def _query(scope: Scope) -> tuple[asking.Query, BadRequest | None]:
+    """The parameters of a request; none and why, where they cannot be read: whoever may not ask is not told even that."""
+    try:
+        return parse_query(scope["query_string"]), None
+    except BadRequest as error:
+        return {}, error
+
+
 def _check_method(method: str, verb: str, target: Target) -> None:
     """Whether a method on a path means anything. Raises MethodNotAllowed, PageNotFound, BadRequest."""
     if method not in asking.VERBS:
         raise refusals.no_verb(target, "")
+    if verb == "watch" and method not in ("GET", "HEAD"):
+        raise MethodNotAllowed("the server does not allow this method on the requested resource", details={})
     if target.name or verb in asking.SELECTED:
         return
     if target.kind.namespaced and target.namespace is None:

@@ -16,7 +16,8 @@ from apiserver.options import flag, text
 from apiserver.target import Target
 from registry.errors import ApiError
 from registry.kinds import resource_name
-from registry.selectors import FieldSelector
+from registry.names import path_segment
+from registry.selectors import FieldSelector, Term
 
 Query = Mapping[str, Sequence[str]]
 
@@ -34,6 +35,14 @@ def verb_of(method: str, name: str, query: Query) -> str:
     if verb == "get":
         return "watch" if flag(query, "watch") else "list"
     return "deletecollection" if verb == "delete" else verb
+
+
+def as_watch(target: Target, query: Query) -> tuple[Target, Query]:
+    """A watch in its present form, of one in the old form, with `/watch/` in the path."""
+    query = {**query, "watch": ["1"]}
+    if target.name:
+        query["fieldSelector"] = [str(Term("metadata.name", target.name))]
+    return Target(target.kind, target.version, target.namespace), query
 
 
 def attributes(identity: Identity, verb: str, target: Target, query: Query) -> Attributes:
@@ -54,7 +63,7 @@ def selected(query: Query) -> str:
         name = FieldSelector.parse(text(query, "fieldSelector")).requires("metadata.name") or ""
     except ApiError:
         return ""
-    return "" if "/" in name or "%" in name or name in (".", "..") else name
+    return "" if path_segment(name) else name
 
 
 def of_path(identity: Identity, method: str, path: str) -> Attributes:

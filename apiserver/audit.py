@@ -26,7 +26,7 @@ from apiserver.audit_file import Counts, Writer
 from apiserver.audit_policy import Asked, Level, Policy
 from apiserver.audit_secrets import LONGEST, Body, Secrets, is_secret
 from apiserver.calls import Answer, Call, Kept
-from apiserver.logs import SECRET_TEXTS
+from apiserver.logs import CREDENTIALS, SECRET_TEXTS
 from apiserver.manager import Manager
 from apiserver.negotiation import JSON
 from apiserver.prepare import uuid4
@@ -357,6 +357,12 @@ def _line(secrets: Secrets, event: Document, target: Target | None, request: Bod
         else:
             event[f"{name}Object"] = value
     try:
-        return msgspec.json.encode(event) + b"\n"
+        line = msgspec.json.encode(event)
     except UnicodeEncodeError:  # half a surrogate pair, from bytes that were no text
-        return json.dumps(event).encode() + b"\n"
+        line = json.dumps(event).encode()
+    if b"skep_" in line or b"eyJ" in line:  # wherever it is: in a name, in a message that repeats it, in an object
+        text = line.decode()
+        for pattern, instead in CREDENTIALS:
+            text = pattern.sub(instead, text)
+        line = text.encode()
+    return line + b"\n"

@@ -25,6 +25,8 @@ LONGEST = 256 * 1024
 """Bytes of a body that are told; a longer one is left out."""
 NEVER = frozenset({"secrets", "apikeys", "tokenreviews"})
 """Plurals of kinds whose bodies are never told, in whichever group."""
+NEVER_KINDS = frozenset({"Secret", "SecretList", "ApiKey", "ApiKeyList", "TokenReview", "TokenRequest"})
+"""What a body of those calls itself, also where it was sent to a wrong path."""
 NEVER_BELOW = frozenset({"token"})
 """The same, subresources."""
 APPLIED = "kubectl.kubernetes.io/last-applied-configuration"
@@ -88,6 +90,8 @@ class Secrets:
             value = _read(body)
         except (msgspec.DecodeError, Malformed, UnicodeDecodeError, ValueError, RecursionError):
             return None, "it is not JSON or YAML that can be read"
+        if isinstance(value, dict) and value.get("kind") in NEVER_KINDS:
+            return None, "it may hold credentials"
         paths = self.marked(target)
         if target is None or not paths:
             return value, ""

@@ -164,7 +164,7 @@ def _of_builtins(registry: Registry) -> Iterator[Bound]:
         *_rules(permissions(Namespace, [ServiceAccount], [ServiceAccount]), registry),
     ]
     yield from _actor_roles(namespaces.NAME, user_of(namespaces.NAME), keeper)
-    adder = [*_rules(permissions(ClusterRole, [], []), registry), on(GROUP, ("clusterroles",), ("escalate",))]
+    adder = _rules(permissions(ClusterRole, [], []), registry)
     yield from _actor_roles(builtins.AGGREGATION, user_of(builtins.AGGREGATION), adder)
 
 

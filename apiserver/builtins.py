@@ -28,8 +28,6 @@ from storage.sql import SqlStore
 COLLECTOR = "garbage-collector"
 EXPIRY = "expiry"
 AGGREGATION = aggregation.NAME
-OWN = frozenset({COLLECTOR, EXPIRY, AGGREGATION, namespaces.NAME})
-"""The names of all of them."""
 PAUSES = (1.0, 60.0)
 """Seconds before one that broke is started again: at first, and at most."""
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from apiserver.cli_actor_insight import actor as actor_commands
+from apiserver.cli_actor_insight import of_environment
 from apiserver.config import ConfigError, StartError
 
 __all__ = ["actor_commands"]
@@ -78,11 +78,9 @@ def _absolute(given: Path | None) -> Path | None:
 def _file(given: Path | None) -> Path:
     if given is not None:
         return given
-    named = [path for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
-    if not named:
+    named = of_environment()
+    if named is None:
         raise StartError(
             "which server? --kubeconfig FILE says it", "`skep kubeconfig --path` shows the file of a server", exit_code=2
         )
-    if len(named) > 1:
-        raise ConfigError(["$KUBECONFIG names several files, which are not merged here"], "name one with --kubeconfig")
-    return Path(named[0])
+    return named

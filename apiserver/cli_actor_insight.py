@@ -1,6 +1,6 @@
 """`skep actor list`, `show`, `wake`, `pause`, `resume`: what kubectl can do with `actors.skep.dev`, in fewer words.
 
-All of them talk to a server that runs, with the kubeconfig of its data folder.
+All of them talk to a server that runs, with the kubeconfig of its data folder, or whichever is named.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from apiserver.cli_actor_app import actor
-from apiserver.config import StartError, load
+from apiserver.config import ConfigError, StartError, load
 
 if TYPE_CHECKING:
     from apiserver.reaching import Remote
 
-__all__ = ["Config", "DataDir", "Kubeconfig", "Server", "actor", "reached"]
+__all__ = ["Config", "DataDir", "Kubeconfig", "Server", "actor", "of_environment", "reached"]
 
 ACTORS = "/apis/skep.dev/v1/actors"
 ATTEMPTS = 5
@@ -31,7 +31,10 @@ Document = dict[str, Any]
 DataDir = Annotated[
     str | None, typer.Option("--data-dir", metavar="FOLDER", help="Of the server; its kubeconfig is used.  [default: ./skep-data]")
 ]
-Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Another kubeconfig.")]
+Kubeconfig = Annotated[
+    Path | None,
+    typer.Option("--kubeconfig", metavar="FILE", help="Another kubeconfig. Without a data folder: $KUBECONFIG."),
+]
 Server = Annotated[str | None, typer.Option("--server", metavar="URL", help="Another address than the one in the kubeconfig.")]
 Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML, for the data folder.")]
 Output = Annotated[Literal["table", "json", "yaml"], typer.Option("--output", "-o", help="For people, or the object for programs.")]
@@ -122,14 +125,24 @@ def resume(
         _set_paused(remote, name, paused=False)
 
 
+def of_environment() -> Path | None:
+    """The file that $KUBECONFIG names, if it names any. Raises ConfigError when it names several."""
+    named = [path for path in os.environ.get("KUBECONFIG", "").split(os.pathsep) if path]
+    if len(named) > 1:
+        raise ConfigError(["$KUBECONFIG names several files, which are not merged here"], "name one with --kubeconfig")
+    return Path(named[0]) if named else None
+
+
 @contextmanager
 def reached(data_dir: str | None, kubeconfig: Path | None, server: str | None, config: Path | None) -> Iterator[Remote]:
-    """The server of a data folder, or of a kubeconfig."""
+    """The server of a kubeconfig, or of a data folder; where there is no such folder, and none was named, that of $KUBECONFIG."""
     from apiserver.kubeconfig import FILE
     from apiserver.reaching import from_kubeconfig
 
     if kubeconfig is None:
         kubeconfig = load(flags={"data_dir": data_dir}, environ=os.environ, config=config, cwd=Path.cwd()).data_dir / FILE
+        if data_dir is None and not kubeconfig.exists():
+            kubeconfig = of_environment() or kubeconfig
     with from_kubeconfig(kubeconfig, server or "") as remote:
         yield remote
 

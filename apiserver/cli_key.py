@@ -3,17 +3,15 @@ used, and nobody can ask for it again."""
 
 from __future__ import annotations
 
-import os
 import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, NamedTuple
 
 import typer
 
-from apiserver.config import StartError, load
+from apiserver.cli_actor_insight import Config, DataDir, Kubeconfig, Server, reached
+from apiserver.config import StartError
 
 if TYPE_CHECKING:
     from apiserver.reaching import Remote
@@ -25,12 +23,6 @@ _EXIT = "Exit codes: 0 done; 1 the server refused, or does not answer; 2 it was 
 
 Document = dict[str, Any]
 
-DataDir = Annotated[
-    str | None, typer.Option("--data-dir", metavar="FOLDER", help="Of the server; its kubeconfig is used.  [default: ./skep-data]")
-]
-Kubeconfig = Annotated[Path | None, typer.Option("--kubeconfig", metavar="FILE", help="Another kubeconfig.")]
-Server = Annotated[str | None, typer.Option("--server", metavar="URL", help="Another address than the one in the kubeconfig.")]
-Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML, for the data folder.")]
 Output = Annotated[
     Literal["table", "json", "yaml", "name"],
     typer.Option("--output", "-o", help="For people, the object for programs, or its name."),
@@ -76,7 +68,7 @@ def create(
     _check_shown(out, output)
     spec: Document = {"user": user, "groups": list(group or ())} | ({"description": description} if description else {})
     ends = _end(expires, time.time())
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         made = _make(remote, spec | ({"expires": ends} if ends else {}), test=test)
     _show(made, out, output)
 
@@ -89,7 +81,7 @@ def list_keys(
 
     Example: skep key list -o name
     """
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         found = remote.get(KEYS)
     from apiserver import showing
 
@@ -113,7 +105,7 @@ def rotate(
     """
     _check_shown(out, output)
     left = _seconds(grace, "--grace")
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         old = _find(remote, key)
         spec, now = old["spec"], time.time()
         kept = {field: spec[field] for field in ("user", "groups", "description") if field in spec}
@@ -141,22 +133,11 @@ def revoke(
 
     Example: skep key revoke skep_live_3fK9
     """
-    with _remote(data_dir, kubeconfig, server, config) as remote:
+    with reached(data_dir, kubeconfig, server, config) as remote:
         found = [_find(remote, key) for key in keys]
         for each in found:
             remote.delete(f"{KEYS}/{each['metadata']['name']}")
             typer.echo(f"{each['spec']['hint']}... of {each['spec']['user']} is revoked")
-
-
-@contextmanager
-def _remote(data_dir: str | None, kubeconfig: Path | None, server: str | None, config: Path | None) -> Iterator[Remote]:
-    from apiserver.kubeconfig import FILE
-    from apiserver.reaching import from_kubeconfig
-
-    if kubeconfig is None:
-        kubeconfig = load(flags={"data_dir": data_dir}, environ=os.environ, config=config, cwd=Path.cwd()).data_dir / FILE
-    with from_kubeconfig(kubeconfig, server or "") as remote:
-        yield remote
 
 
 def _make(remote: Remote, spec: Document, *, test: bool) -> _Made:

@@ -24,12 +24,11 @@ import asyncio
 import math
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Collection, Sequence
-from ipaddress import AddressValueError, IPv6Address
 from typing import TypeVar
 
 from admission.fairness import Arrival, Policy, Queues, deal
 from admission.identity import MASTERS, UNAUTHENTICATED, Identity
-from admission.rates import Bucket, Rate, Rates, parse
+from admission.rates import Bucket, Rate, Rates, neighbourhood, parse
 from apiserver.sections import Flow as Settings
 from registry.errors import TooManyRequests
 
@@ -50,13 +49,15 @@ UNBOUNDED: Pairs = tuple(
 
 
 class Caller:
-    """What is kept of somebody who asks."""
+    """What is kept of somebody who asks. `buckets` are those of the user name, by rate: who has two credentials, which may be in
+    other groups or merely have other ids, has no second bucket of the same rate."""
 
-    __slots__ = ("_limit", "_reset", "bucket", "hand", "identity")
+    __slots__ = ("_limit", "_reset", "bucket", "buckets", "hand", "identity")
 
-    def __init__(self, identity: Identity | None, rate: Rate, hand: Sequence[int]) -> None:
+    def __init__(self, identity: Identity | None, rate: Rate, hand: Sequence[int], buckets: dict[Rate, Bucket]) -> None:
         self.identity = identity
-        self.bucket: Bucket | None = Bucket(rate)
+        self.buckets = buckets
+        self.bucket: Bucket | None = buckets.setdefault(rate, Bucket(rate))
         self.hand = hand
         self._limit = (b"x-ratelimit-limit", b"%d" % rate.burst)
         self._reset = (1, (b"x-ratelimit-reset", b"1"))  # nearly always the one that was told last
@@ -75,8 +76,8 @@ class Unbounded(Caller):
 
     __slots__ = ()
 
-    def __init__(self, identity: Identity) -> None:
-        super().__init__(identity, Rate(1, 1), ())
+    def __init__(self, identity: Identity, buckets: dict[Rate, Bucket]) -> None:
+        super().__init__(identity, Rate(1, 1), (), buckets)
         self.bucket = None
 
 
@@ -176,7 +177,7 @@ class Flow:
     def admit(self, identity: Identity | None, address: str, path: str) -> tuple[Caller | None, Pairs]:
         """Takes a token. Returns who has to take a seat (None: nobody), and the headers of the answer; raises TooManyRequests with
         them."""
-        if path.startswith(HEALTH):
+        if path.startswith(HEALTH) and _is_health(path):
             return None, UNBOUNDED
         if identity is not None and UNAUTHENTICATED in identity.groups:
             identity = None
@@ -226,23 +227,28 @@ class Flow:
                 self._held -= 1
 
     def _caller(self, identity: Identity | None, address: str) -> Caller:
-        key = identity.username if identity is not None else ("", _network(address))
+        key = identity.username if identity is not None else ("", neighbourhood(address))
         caller = self._callers.get(key)
         if caller is not None and (caller.identity is identity or caller.identity == identity):
             self._callers.move_to_end(key)
             return caller
-        caller = self._new(identity, address)
+        caller = self._new(identity, address, caller.buckets if caller is not None else {})
         self._callers[key] = caller
+        self._callers.move_to_end(key)
         if len(self._callers) > CALLERS:
             self._callers.popitem(last=False)
         return caller
 
-    def _new(self, identity: Identity | None, address: str) -> Caller:
+    def _new(self, identity: Identity | None, address: str, buckets: dict[Rate, Bucket]) -> Caller:
         if identity is None:
-            return Caller(None, self._rates.anonymous, deal(f"\0{_network(address)}", *self._deal))
+            return Caller(None, self._rates.anonymous, deal(f"\0{neighbourhood(address)}", *self._deal), buckets)
         if MASTERS in identity.groups or identity.username in self._exempt:
-            return Unbounded(identity)
-        return Caller(identity, self._rates.of(identity), deal(identity.username, *self._deal))
+            return Unbounded(identity, buckets)
+        return Caller(identity, self._rates.of(identity), deal(identity.username, *self._deal), buckets)
+
+
+def _is_health(path: str) -> bool:
+    return any(path == each or path.startswith(f"{each}/") for each in HEALTH)
 
 
 def later(why: str, seconds: float) -> TooManyRequests:
@@ -251,16 +257,6 @@ def later(why: str, seconds: float) -> TooManyRequests:
     return TooManyRequests(
         f"{why}: try again in {whole} s", details={"retryAfterSeconds": whole}, headers=[("retry-after", f"{whole}")]
     )
-
-
-def _network(address: str) -> str:
-    """An address, or the network (/64) of one in IPv6: there, everybody has as many addresses as they like."""
-    if ":" not in address:
-        return address
-    try:
-        return IPv6Address(address.partition("%")[0]).packed[:8].hex()
-    except AddressValueError:
-        return address
 
 
 def wrong_rates(entries: Sequence[str]) -> list[str]:

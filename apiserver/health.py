@@ -8,12 +8,35 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+import anyio
+
 Check = Callable[[], Awaitable[bool]]
 
 
 async def ping() -> bool:
     """The event loop answers."""
     return True
+
+
+def shared(check: Check, now: Callable[[], float], seconds: float = 1.0) -> Check:
+    """A check that costs something, as one that everybody may ask for at any rate: what came of it counts for so many seconds, and
+    who comes while it is made waits for it. `now` never goes back."""
+    lock = anyio.Lock()
+    made_at, outcome = float("-inf"), False
+
+    async def asked() -> bool:
+        nonlocal made_at, outcome
+        async with lock:
+            if now() - made_at >= seconds:
+                try:
+                    outcome = await check()
+                except Exception:
+                    outcome, made_at = False, now()
+                    raise
+                made_at = now()
+            return outcome
+
+    return asked
 
 
 @dataclass(frozen=True, slots=True)

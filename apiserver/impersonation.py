@@ -49,6 +49,13 @@ def impersonated(
     return wanted
 
 
+def needed(identity: Identity | None, headers: Iterable[tuple[bytes, bytes]]) -> tuple[Attributes, ...]:
+    """What `identity`, who acts as the one of the headers, has to be allowed for as long as that goes on. None: nobody does."""
+    if identity is None:
+        return ()
+    return tuple(_needed(identity, *_wanted([(name, value) for name, value in headers if name.startswith(PREFIX)])))
+
+
 def _needed(identity: Identity, wanted: Identity, groups: Iterable[str]) -> Iterator[Attributes]:
     """What one has to be allowed to be somebody else. `groups` are those that were asked for, without those that come by
     themselves."""

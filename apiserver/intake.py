@@ -7,7 +7,6 @@ version's schema says. Unknown and duplicate fields are dropped and reported as 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import msgspec
@@ -29,8 +28,7 @@ LONG = 64 * 1024
 """Bytes of YAML or protobuf that are read in the event loop: about 50 ms of YAML."""
 
 
-@dataclass(frozen=True, slots=True)
-class Intake:
+class Intake(msgspec.Struct, frozen=True):
     """A document as it was understood: known fields only, defaults in place. `causes` are what its schema says against it."""
 
     document: Document
@@ -93,7 +91,7 @@ def understand(
 ) -> Intake:
     """Reads metadata, prunes, defaults and checks. What is unknown is refused or warned of, as the options say.
 
-    `base` is the stored object that a patch made `document` of: metadata that it did not touch is not read again.
+    `base` is what `document` was made of (the stored object, by a patch): metadata that is the same is not read again.
     """
     kind, version = target.kind, target.version
     sent = document.get("metadata")

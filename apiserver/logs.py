@@ -27,7 +27,11 @@ from collections.abc import Callable, Iterator, Mapping, MutableMapping
 from typing import Any, Literal, Protocol, Self
 
 import msgspec
-import structlog
+
+from registry.lean import without
+
+with without("rich"):  # which shows tracebacks in colours; ours are text in a line. 4 MB
+    import structlog
 
 FLUSH_BYTES = 512 * 1024
 """Each turn of the thread takes the interpreter from the event loop: few large ones cost requests less than many small ones."""
@@ -42,13 +46,19 @@ SECRET_KEYS = re.compile(
     r"(^|[_\-.])(token|tokens|authorization|password|passwd|passphrase|secret|cookie|credentials?|api_?key|private_?key)$",
     re.IGNORECASE,
 )
+LONGEST_NAME = 2_048
+"""Letters of a name or path in the access log."""
+CREDENTIALS = (
+    (re.compile(r"(?<![\w-])eyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),
+    (re.compile(r"\b(skep_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+"), rf"\1{MASK}"),
+)
+"""Tokens and keys, and what is written instead. Whoever asks chooses the texts: a pattern takes time that is linear in them."""
 SECRET_TEXTS = (
+    *CREDENTIALS,
     (re.compile(r"\b(Bearer|Basic)\s+[\w.~+/=-]{4,}", re.IGNORECASE), rf"\1 {MASK}"),
     (re.compile(r"(://[^\s:/@]*):[^\s/@]+@"), rf"\1:{MASK}@"),
     (re.compile(r"-----BEGIN [A-Z ]*PRIVATE KEY-----.*?(-----END [A-Z ]*PRIVATE KEY-----|\Z)", re.DOTALL), MASK),
-    (re.compile(r"\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"), MASK),
-    (re.compile(r"\b(skep_(?:live|test)_[0-9A-Za-z]{4})[0-9A-Za-z]+"), rf"\1{MASK}"),
-    (re.compile(r"\b(token|password|secret)=[^\s&,;]+", re.IGNORECASE), rf"\1={MASK}"),
+    (re.compile(r"\b(\w{0,32}?(?:token|password|secret|api_?key))=[^\s&,;]+", re.IGNORECASE), rf"\1={MASK}"),
 )
 
 
@@ -209,8 +219,7 @@ class AccessLog:
             return
         level = "info" if status < 500 else "error"
         duration = int(duration_s * 1e6) / 1000
-        if "skep_" in name:  # somebody may have put a key into a path
-            name = str(_masked(None, name))
+        name, namespace = _shown(name), _shown(namespace)
         access = Access(self._time(), level, "request", identity, verb, resource, namespace, name, status, duration, credential)
         try:
             self._later(self._render(access) + b"\n")
@@ -351,6 +360,16 @@ def _console(colours: bool) -> Callable[[object, str, Event], bytes]:
         return f"{line}{barred}\n".encode()
 
     return render
+
+
+def _shown(text: str) -> str:
+    """A part of a path, into which somebody may have put a credential."""
+    if len(text) > LONGEST_NAME:
+        text = f"{text[:LONGEST_NAME]}..."
+    if "skep_" in text or "eyJ" in text:
+        for pattern, instead in CREDENTIALS:
+            text = pattern.sub(instead, text)
+    return text
 
 
 def _access_text(access: Access) -> bytes:

@@ -23,6 +23,7 @@ import anyio
 import msgspec
 from msgspec.structs import replace
 
+from admission.identity import is_server
 from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling, shaping
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
@@ -55,7 +56,9 @@ ATTEMPTS = 5
 NAME_ATTEMPTS = 8
 """How many generated names are tried."""
 
-Subresource = Callable[[Call], Awaitable[Answer]]
+Admit = Callable[[Call, WriteOptions, Target, Document], Awaitable[Document]]
+"""Asks whether what is not stored may be made: see `Admission.admit_asked`."""
+Subresource = Callable[[Call, Admit], Awaitable[Answer]]
 """Answers calls of a subresource. They are authorized, and of a verb that it has."""
 
 
@@ -108,7 +111,7 @@ class Manager:
         self.check_verb(call)
         own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
-            return await (own or self._verbs[call.verb])(call)
+            return await (self._verbs[call.verb](call) if own is None else own(call, self._admission.admit_asked))
         except Unavailable as error:
             raise refusals.unavailable(error) from error
         except Closed as error:
@@ -215,7 +218,7 @@ class Manager:
         document, views = await shaping.admitted(self._admission, call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
-        guard = self._quotas.guard(kind.resource, key.namespace)
+        guard = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
         write = put(kind, views or call.target.version, key, document, expect=0, require=require, guard=guard)
         prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:

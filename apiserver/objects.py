@@ -92,13 +92,8 @@ class FactsOf:
         return kind.ttl.expires(in_version(kind.storage, record))
 
 
-# What is in the bytes of an object that has owners, finalizers, a deletion or an end. It may be in those of others, too.
-_OWNERS, _FINALIZERS, _DELETION = b'"ownerReferences":', b'"finalizers":', b'"deletionTimestamp":'
-_TTL = msgspec.json.encode(TTL_ANNOTATION) + b":"
-
-
 class StoreObjects:
-    """Implements `actors.builtin.objects.Everything`. Nearly all objects are plain, and cost nothing but a look at their bytes."""
+    """Implements `actors.builtin.objects.Everything`. Nearly all objects are plain, and cost a look at their metadata."""
 
     def __init__(self, registry: Registry, store: SqlStore, facts_of: FactsOf) -> None:
         self._kinds = registry.kinds
@@ -142,9 +137,14 @@ class StoreObjects:
 
     def _plain(self, record: Record) -> bool:
         """Whether there is nothing to be known of the object but that it is there."""
-        desired = record.desired
-        return record.key.resource not in self._expiring and not (
-            _OWNERS in desired or _FINALIZERS in desired or _DELETION in desired or _TTL in desired
+        if record.key.resource in self._expiring:
+            return False
+        metadata = _read(record.desired).metadata
+        return not (
+            metadata.owner_references
+            or metadata.finalizers
+            or metadata.deletion_timestamp is not None
+            or (metadata.annotations is not None and metadata.annotations.ttl is not None)
         )
 
     def _change(self, change: StoreChange) -> Change:

@@ -16,7 +16,8 @@ import msgspec
 from anyio import from_thread, to_thread
 
 from admission.conditions import access_of, variables
-from admission.matching_rules import Address, exempt, subject_of
+from admission.identity import is_server
+from admission.matching_rules import Address, Constraints, exempt, subject_of
 from admission.policies import OVER_BUDGET, Binding, Failure, ParamRef, Policy, Verdict, broken, judge
 from admission.review import Authorizer, Review
 from apiserver.calls import LONGEST_NOTE
@@ -76,16 +77,22 @@ class _Yielding(Meter):
 
 
 class _Kept(Generic[T]):
-    """Follows a kind; keeps what `read` makes of each object, by name. What cannot be read counts as absent."""
+    """Follows a kind; keeps what `read` makes of each object, by name. What cannot be read, since it was written past the API or by
+    another version, is what `unread` makes of its name."""
 
-    def __init__(self, read: Callable[[Document], T], changed: Callable[[], None]) -> None:
+    def __init__(self, read: Callable[[Document], T], unread: Callable[[str], T], changed: Callable[[], None]) -> None:
         self.by_name: dict[str, T] = {}
         self._read = read
+        self._unread = unread
         self._changed = changed
 
     def put(self, record: Record) -> None:
         """An object is there, new or changed."""
-        self.by_name[record.key.name] = self._read(document_of(record))
+        name = record.key.name
+        try:
+            self.by_name[name] = self._read(document_of(record))
+        except Exception:  # a follower must not raise: it is told in the step that commits
+            self.by_name[name] = self._unread(name)
         self._changed()
 
     def remove(self, record: Record) -> None:
@@ -117,15 +124,16 @@ class Policies:
         self._authorizer = authorizer
         self._alone = anyio.CapacityLimiter(1)
         self._about: dict[tuple[str, str, str, str], tuple[_Bound, ...]] = {}  # of each kind of write; emptied by every change
-        self._policies = _Kept(Policy.of, self._about.clear)
-        self._bindings = _Kept(Binding.of, self._about.clear)
+        self._policies = _Kept(Policy.of, unread_policy, self._about.clear)
+        self._bindings = _Kept(Binding.of, lambda name: Binding(name, "", None, None, ()), self._about.clear)
         if registry.of_resource(POLICY.resource) is not None:
             follow(store, POLICY.resource, self._policies)
             follow(store, POLICY_BINDING.resource, self._bindings)
 
     def concerns(self, review: Review[Document]) -> bool:
-        """Whether any policy could mean such a write."""
-        return bool(self._bindings.by_name) and bool(self._bound(review))
+        """Whether any policy could mean such a write. What the server itself writes none does: a policy about everything would keep
+        it from starting, and only a server that runs can be told to remove it."""
+        return bool(self._bindings.by_name) and not is_server(review.identity) and bool(self._bound(review))
 
     async def mutate(self, review: Review[Document]) -> Document:
         """Policies change nothing."""
@@ -246,6 +254,11 @@ class Policies:
     def _labels(self, namespace: str) -> Mapping[str, str] | None:
         found = self._namespace(namespace)
         return None if found is None else found["metadata"].get("labels")
+
+
+def unread_policy(name: str) -> Policy:
+    """A policy of which nobody knows what it is about: it refuses everything that its bindings mean."""
+    return Policy(name, Constraints(everything=True), broken="it cannot be read")
 
 
 def _named(bound: _Bound) -> str:

@@ -100,8 +100,8 @@ def count(kind: Kind, new: Document, old: Document) -> None:
 def mutated(kind: Kind, returned: Document, given: Document, subresource: str = "") -> Document:
     """What mutation handlers made of an object, as far as it is theirs: which object it is stays, and so does what the path of the
     request does not write. May be `given` itself."""
-    if returned is given:
-        return given
+    if returned is given or (not subresource and _only_spec_differs(returned, given)):
+        return returned
     if subresource == "status":
         document = {key: value for key, value in given.items() if key != "status"}
         return {**document, "status": returned["status"]} if returned.get("status") is not None else document
@@ -119,6 +119,14 @@ def mutated(kind: Kind, returned: Document, given: Document, subresource: str = 
         if "status" in given:
             document["status"] = given["status"]
     return document
+
+
+def _only_spec_differs(returned: Document, given: Document) -> bool:
+    """Whether all else is the very same."""
+    for key, value in returned.items():
+        if key != "spec" and value is not given.get(key):
+            return False
+    return len(returned) == len(given)
 
 
 def _spec_changed(kind: Kind, new: Document, old: Document) -> bool:

@@ -5,7 +5,7 @@ What it promises:
 * There are never more objects of a kind in a namespace than each of its quotas allows, whoever makes them, however many at once and
   by however many servers. What was there before its quota stays, and no more is made until there is room.
 * It holds for every way of making an object: all of them end in one create of the manager. A dry run is told what a real one would
-  be, as far as this process knows.
+  be, as far as this process knows. The server itself is exempt: what it needs to start has to be made.
 * In a namespace without quotas it costs two look-ups. Elsewhere it costs no statement: see `storage.decide`.
 
 Events are not counted, as in Kubernetes: they tell of trouble, also of that with a quota.

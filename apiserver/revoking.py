@@ -1,8 +1,9 @@
-"""A stream ends soon after the right to it was taken away.
+"""A stream ends soon after the right to it was taken away, or, of a stream as somebody else, the right to be them.
 
 When a role or a binding changes in a way that may take a right away, all open streams are asked about again, `TURN` of them at a
 time, so that thousands of them hold up nobody. Whoever may not watch any more is sent nothing from then on, and finds out why when
-they come back. Changes that come while a pass is under way are looked at by another one after it.
+they come back. Who watches as somebody else needs the right to be them as well. Changes that come while a pass is under way are
+looked at by another one after it.
 """
 
 from __future__ import annotations
@@ -32,20 +33,23 @@ class Revoker:
 
     def __init__(self, rbac: Rbac, decide: Callable[[Attributes], Decision]) -> None:
         self._decide = decide
-        self._open: dict[Leaving, Attributes] = {}
+        self._open: dict[Leaving, tuple[Attributes, ...]] = {}
         self._waiting: deque[Leaving] = deque()
         self._again = False
         rbac.on_narrowed(self._narrowed)
 
-    def admit(self, stream: Leaving, attributes: Attributes) -> None:
-        """The stream is open. It is asked about once more: the right may have gone since it was."""
-        self._open[stream] = attributes
-        if not self._decide(attributes).allowed:
-            stream.leave()
+    def admit(self, stream: Leaving, *wanted: Attributes) -> None:
+        """The stream is open, by all these rights. They are asked about once more: one may have gone since they were."""
+        self._open[stream] = wanted
+        self._look(stream)
 
     def dismiss(self, stream: Leaving) -> None:
         """The stream is over."""
         self._open.pop(stream, None)
+
+    def _look(self, stream: Leaving) -> None:
+        if not all(self._decide(attributes).allowed for attributes in self._open.get(stream, ())):
+            stream.leave()
 
     def _narrowed(self) -> None:
         if not self._open:
@@ -58,10 +62,7 @@ class Revoker:
 
     def _turn(self) -> None:
         for _ in range(min(TURN, len(self._waiting))):
-            stream = self._waiting.popleft()
-            attributes = self._open.get(stream)
-            if attributes is not None and not self._decide(attributes).allowed:
-                stream.leave()
+            self._look(self._waiting.popleft())
         if not self._waiting and self._again:
             self._again = False
             self._waiting.extend(self._open)

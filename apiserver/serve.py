@@ -40,7 +40,7 @@ from actors.insight import Insight
 from actors.leading import Leading
 from actors.lease import Epoch
 from actors.runner import Runner
-from admission.identity import actor_identity
+from admission.identity import SYSTEM, actor_identity
 from admission.token_keys import KeySource
 from apiserver import authenticating, client_certificates, datadir, electing, kubeconfig, tls
 from apiserver.actor_objects import spec_document
@@ -54,7 +54,7 @@ from apiserver.config import Address, Settings
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.flow import Flow
-from apiserver.health import Check, Health, ping
+from apiserver.health import Check, Health, ping, shared
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.manager import Manager
@@ -67,7 +67,7 @@ from apiserver.trusting import Trusted, check_issuer, token_keys
 from apiserver.watchdog import Watchdog
 from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
-from apiserver.wiring import SYSTEM, actors_of, bootstrap, environment, make_manager
+from apiserver.wiring import actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.builtin.apikey import API_KEY
@@ -227,7 +227,8 @@ class Server:
 
     def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
-        health = Health({"healthz": self._checks(), "livez": {"ping": ping}, "readyz": self._checks()}, self._unhealthy)
+        checks = self._checks()
+        health = Health({"healthz": checks, "livez": {"ping": ping}, "readyz": checks}, self._unhealthy)
         return App(
             self.manager,
             self._store,
@@ -297,7 +298,7 @@ class Server:
             return self._builtins.synced and all(supervisor.view().snapshot.synced for supervisor in self._supervisors)
 
         each = {f"actor-{supervisor.name}": supervisor.healthy for supervisor in self._supervisors}
-        return {"ping": ping, "store": store, "actors-synced": actors, **each, "shutdown": serving}
+        return {"ping": ping, "store": shared(store, time.monotonic), "actors-synced": actors, **each, "shutdown": serving}
 
     def _unhealthy(self, name: str, error: Exception | None) -> None:
         if self._ready:

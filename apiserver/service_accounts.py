@@ -9,6 +9,7 @@ from admission.jwt import LONGEST
 from admission.service_tokens import Bound, Reference, ServiceTokens
 from apiserver import intake, refusals
 from apiserver.calls import Answer, Call, Document
+from apiserver.manager import Admit
 from apiserver.options import write_options
 from apiserver.stored import is_deleting
 from apiserver.target import Target
@@ -74,7 +75,7 @@ class StoredAccounts:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._going: dict[Key, tuple[int, bool]] = {}  # whether it is being deleted, by the revision that this was read at
+        self._going: dict[str, tuple[int, bool]] = {}  # whether it is being deleted, by the revision that this was read at
 
     def account(self, namespace: str, name: str) -> str | None:
         """The uid of an account."""
@@ -97,11 +98,11 @@ class StoredAccounts:
 
     def _is_going(self, record: Record) -> bool:
         """Whether it waits for its finalizers. Its bytes are looked at once for each revision."""
-        known = self._going.get(record.key)
+        known = self._going.get(record.uid)
         if known is None or known[0] != record.revision:
             if len(self._going) >= 4_096:
                 self._going.clear()
-            known = self._going[record.key] = (record.revision, is_deleting(record))
+            known = self._going[record.uid] = (record.revision, is_deleting(record))
         return known[1]
 
 
@@ -109,7 +110,13 @@ class TokenRequests:
     """Answers `POST .../serviceaccounts/NAME/token`. `most_seconds` is the longest that a token is good for."""
 
     def __init__(
-        self, registry: Registry, store: Store, tokens: ServiceTokens, now: Callable[[], float], *, most_seconds: int
+        self,
+        registry: Registry,
+        store: Store,
+        tokens: ServiceTokens,
+        now: Callable[[], float],
+        *,
+        most_seconds: int,
     ) -> None:
         self._registry = registry
         self._store = store
@@ -117,15 +124,19 @@ class TokenRequests:
         self._now = now
         self._most = most_seconds
 
-    async def create(self, call: Call) -> Answer:
-        """A token for the account. Raises NotFound, BadRequest, Invalid, ConflictError."""
+    async def create(self, call: Call, admit: Admit) -> Answer:
+        """A token for the account. Raises NotFound, BadRequest, Invalid, ConflictError, and whatever policies and webhooks refuse
+        with: they see what is asked for, and not the token. They may take their time, so the account is looked for after it."""
         target, options = call.target, write_options(call.query, "CreateOptions")
         asked = Target(TOKEN_REQUEST, TOKEN_REQUEST.storage, target.namespace, target.name)
         taken = await intake.received(self._registry, asked, call.body, call.content_type, options)
         for warning in taken.warnings:
             call.warn(warning)
-        metadata, spec = taken.document["metadata"], taken.document.get("spec") or {}
-        _check_names(target, metadata)
+        _check_names(target, taken.document["metadata"])
+        named = {**taken.document["metadata"], "name": target.name, "namespace": target.namespace}
+        wanted = {"expirationSeconds": HOUR, **(taken.document.get("spec") or {})}
+        admitted = await admit(call, options, asked, {**taken.document, "metadata": named, "spec": wanted})
+        metadata, spec = admitted["metadata"], admitted.get("spec") or {}
         account = self._found(target, target)
         if metadata.get("uid") not in (None, "", account.uid):
             raise _other_uid(target, "ServiceAccount", target.name, metadata["uid"])

@@ -15,6 +15,7 @@ import msgspec
 
 from registry.errors import NotFound
 from registry.kinds import Kind, Registry, Version
+from registry.names import path_segment
 
 
 class Target(msgspec.Struct, frozen=True, gc=False):
@@ -81,7 +82,7 @@ def resolve(registry: Registry, parts: list[str]) -> Target:
     if prefixed:
         rest = rest[1:]
     target = _target(registry, group, version, rest, prefixed)
-    if target is None or (prefixed and target.subresource):
+    if target is None or (prefixed and (target.subresource or path_segment(target.name))):
         raise unknown_resource() if builtin and version in registry.groups.get(group, ()) else _missing(registry, group)
     return target
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import ssl
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 from uuid import uuid4
 
 from admission.identity import Authenticator
@@ -23,7 +23,6 @@ from apiserver import key_file, openid
 from apiserver.config import ConfigError, StartError
 from apiserver.following import follow
 from apiserver.manager import Subresource
-from apiserver.oidc_keys import DiscoveredKeys, context_of
 from apiserver.sections import Oidc, Tokens
 from apiserver.service_accounts import StoredAccounts, TokenRequests
 from apiserver.stored import is_deleting
@@ -31,6 +30,9 @@ from registry.builtin import SERVICE_ACCOUNT
 from registry.kinds import Registry
 from storage.sql import SqlStore
 from storage.store import Record, Store
+
+if TYPE_CHECKING:
+    from apiserver.oidc_keys import DiscoveredKeys
 
 
 class Log(Protocol):
@@ -69,6 +71,8 @@ class Trusted:
         self._discovered: DiscoveredKeys | None = None
         self.authenticators: tuple[Authenticator, ...] = (self.accounts,)
         if oidc.issuer:
+            from apiserver.oidc_keys import DiscoveredKeys
+
             trust = trust_of(oidc, tokens)
             self._discovered = DiscoveredKeys(
                 oidc.issuer, issuer_context(oidc.ca), log, now, refresh=oidc.refresh_seconds, stale=oidc.stale_seconds
@@ -153,6 +157,8 @@ def trust_of(oidc: Oidc, tokens: Tokens) -> Trust:
 
 def issuer_context(ca: Path | None) -> ssl.SSLContext:
     """What the issuer's certificate is checked by. StartError."""
+    from apiserver.oidc_keys import context_of
+
     try:
         return context_of(None if ca is None else ca.read_text(encoding="ascii"))
     except OSError as error:

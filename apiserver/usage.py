@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any
 
 from actors.builtin.pool import Pool, Surroundings
-from admission.identity import MASTERS, Identity, authenticated
+from admission.identity import SYSTEM
 from apiserver.calls import Call
 from apiserver.following import follow
 from apiserver.manager import Manager
@@ -20,7 +20,6 @@ from apiserver.quotas import RESOURCE, Quotas
 from apiserver.stored import in_version
 from apiserver.target import Target
 from registry.builtin import RESOURCE_QUOTA
-from registry.builtin.actor import KEEPER
 from registry.builtin.resourcequota import resource_counted
 from registry.errors import NotFound
 from storage.sql import SqlStore
@@ -32,8 +31,6 @@ PAUSE = 0.1
 AGAIN = 300.0
 """Seconds after which a quota is counted although nothing is known to have changed."""
 CONCURRENCY = 4
-WRITER = authenticated(Identity(KEEPER, groups=(MASTERS,)))
-"""The server itself, which owns the status of quotas."""
 
 
 class Usage:
@@ -108,7 +105,7 @@ class Usage:
         if document.get("status", {}) != status:
             target = Target(RESOURCE_QUOTA, RESOURCE_QUOTA.storage, key.namespace, key.name, "status")
             try:
-                await self._manager.handle(Call(WRITER, "update", target, body={**document, "status": status}))
+                await self._manager.handle(Call(SYSTEM, "update", target, body={**document, "status": status}))
             except NotFound:
                 return
         self._pool.add_at(key, self._clock.now() + AGAIN)

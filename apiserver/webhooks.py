@@ -28,7 +28,6 @@ from apiserver.following import follow
 from apiserver.outbound import Networks, Place
 from apiserver.stored import document_of
 from apiserver.webhook_calls import Bounds, Means, Unready, View, Ways, WebhookCalls
-from registry.builtin.actor import KEEPER
 from registry.builtin.webhooks import MUTATING, VALIDATING
 from registry.kinds import Document, Kind, Version
 from storage.sql import SqlStore
@@ -81,7 +80,7 @@ class Webhooks:
     def admitter(self, authorizer: Authorizer) -> WebhookAdmission:
         """Who asks them about writes. Their conditions may ask the authorizer."""
         known = Known(self._labels, authorizer, Scales())
-        return WebhookAdmission(self._index, self._calls, known, self._log, total=self._total, silent=frozenset({KEEPER}))
+        return WebhookAdmission(self._index, self._calls, known, self._log, total=self._total)
 
     def webhooks(self) -> Sequence[Webhook]:
         """All that are configured, in the order in which they are asked."""
@@ -125,12 +124,12 @@ class _Configurations:
         self._log = log
 
     def put(self, record: Record) -> None:
-        """A configuration is there, or is another than it was."""
+        """A configuration is there, or is another than it was. One that cannot be read is what it was before: what it had refused
+        does not pass because of that."""
         try:
             self._index.put(self._type, document_of(record))
         except Exception as error:  # what is stored has been checked: this is a bug, and must not stop the store
             self._log.error("a webhook configuration cannot be read", configuration=record.key.name, exc_info=error)
-            self._index.remove(self._type, record.key.name)
         self._calls.retain(self._index.webhooks())
 
     def remove(self, record: Record) -> None:

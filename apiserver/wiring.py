@@ -22,7 +22,7 @@ from actors.recorder import EventRecorder, Log
 from actors.runner import Environment
 from admission.chain import Chain
 from admission.granting import GrantGuard
-from admission.identity import Identity, TokenReviewer, actor_identity, authenticated
+from admission.identity import SYSTEM, TokenReviewer, actor_identity
 from admission.key_rules import KeyRules
 from admission.review import Admitter, Authorizer
 from admission.reviews import NO_TOKENS, Reviews
@@ -32,7 +32,6 @@ from apiserver.answering import review_answers
 from apiserver.audit import AuditedManager, Auditor
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
-from apiserver.builtins import OWN
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager, Subresource
@@ -42,16 +41,11 @@ from apiserver.stored import key_of
 from apiserver.target import Target
 from registry.actors import ACTOR_ANNOTATION, ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
 from registry.builtin import NAMESPACE, SERVICE_ACCOUNT
-from registry.builtin.actor import KEEPER
 from registry.builtin.namespace import INITIAL
 from registry.conversion import for_models
-from registry.declarations import DeclarationError
 from registry.errors import AlreadyExists
 from registry.kinds import Registry
 from storage.sql import SqlStore
-
-SYSTEM = authenticated(Identity(KEEPER, groups=("system:masters",)))
-"""Who makes what is there from the first start on, and keeps the objects of the actors."""
 
 NONE: Mapping[tuple[str, str], Subresource] = MappingProxyType({})
 
@@ -101,10 +95,7 @@ def chains(registry: Registry, log: Log) -> dict[str, Chain]:
 
 
 def actors_of(registry: Registry) -> list[Actor]:
-    """Every actor that a server runs. Raises DeclarationError; also for one with the name, and so the rights, of a built-in one."""
-    for declaration in registry.actors:
-        if declaration.name in OWN:
-            raise DeclarationError(declaration.source, f"actor {declaration.name!r}: that is the name of one of the server's own")
+    """Every actor that a server runs. Raises DeclarationError."""
     return [from_declaration(declaration) for declaration in registry.actors]
 
 

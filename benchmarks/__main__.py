@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client, greedy, load, machine, report, roles
+from benchmarks import client, greedy, guarding, load, machine, report, roles
 from benchmarks.load import LISTED, OBJECTS
 from benchmarks.parcels import collection, mark, parcel
 from benchmarks.servers import BUILD, Server, floor, skep
@@ -26,7 +26,7 @@ from benchmarks.watching import watch
 
 REQUESTS = {"get": "get", "create": "create", "patch": "patch", "status": "status", "list500": "list"}
 WATCHES = {"watch100": (100, 200.0), "watch1000": (1000, 50.0)}
-EXTRA = ("single", "memory", "namespace", "actors", "rbac", "greedy")
+EXTRA = ("single", "guarded", "memory", "namespace", "actors", "rbac", "greedy")
 EVERYTHING = (*REQUESTS, *WATCHES, *EXTRA)
 STORED = 20_000
 """Objects in memory when it is measured."""
@@ -72,9 +72,11 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     BUILD.mkdir(exist_ok=True)
     found: dict[str, Any] = {"machine": machine.describe(), "disk": machine.fdatasync_ms(BUILD)}
     say(f"the disk takes {found['disk']['p50_ms']} ms for fdatasync of 4 KiB")
-    if any(name in REQUESTS or name == "single" for name in plan.only):
+    if any(name in REQUESTS or name in ("single", "guarded") for name in plan.only):
         load.need_wrk()
         found |= _requests(plan, say)
+    if "guarded" in plan.only:
+        found["guarded"] = _guarded(plan, say)
     for name in WATCHES:
         if name in plan.only:
             found[name] = _watch(name, plan, say)
@@ -112,6 +114,13 @@ def _requests(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
                     for what in ("get", "create")
                 }
     return found
+
+
+def _guarded(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
+    with skep(*guarding.SETTINGS) as ours:
+        asyncio.run(client.create(ours.endpoint, guarding.NAMESPACE, ()))
+        guarded = asyncio.run(guarding.admit(ours))
+        return guarding.compare(ours, guarded, seconds=plan.seconds, rounds=max(plan.rounds, 2), say=say)
 
 
 async def _seed(server: Server) -> tuple[bytes, bytes]:

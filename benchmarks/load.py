@@ -61,9 +61,9 @@ def need_wrk() -> None:
 def flood(server: Server, what: str, seconds: float, prefix: str, *, connections: int, token: str = "") -> dict[str, Any]:
     """One run of wrk, and what it says of it. Raises Broken if it says nothing."""
     namespace = "listed" if what == "list" else "bench"
-    url = f"https://127.0.0.1:{server.endpoint.port}{collection(namespace)}"
+    url = f"https://127.0.0.1:{server.endpoint.port}{collection(namespace, f'{server.kind.lower()}s')}"
     template = server.folder / "template"
-    template.write_bytes(parcel("NAME", "nothing"))
+    template.write_bytes(parcel("NAME", "nothing", server.kind))
     threads = min(2, connections)
     command = [
         "wrk",

@@ -14,9 +14,9 @@ MARK = re.compile(rb"@(\d{8}):(\d{20})@")
 MARK_LENGTH = 31
 
 
-def collection(namespace: str) -> str:
+def collection(namespace: str, plural: str = "parcels") -> str:
     """The path of the parcels of a namespace."""
-    return f"/apis/{API_VERSION}/namespaces/{namespace}/parcels"
+    return f"/apis/{API_VERSION}/namespaces/{namespace}/{plural}"
 
 
 def mark(number: int, sent_ns: int) -> str:
@@ -24,7 +24,7 @@ def mark(number: int, sent_ns: int) -> str:
     return f"@{number:08d}:{sent_ns:020d}@"
 
 
-def parcel(name: str, note: str) -> bytes:
+def parcel(name: str, note: str, kind: str = "Parcel") -> bytes:
     """A parcel to create, so long that the stored object has about 1,000 bytes."""
     items = [
         {"name": f"a thing that is number {number} of the things in this parcel", "count": number, "fragile": True}
@@ -33,7 +33,7 @@ def parcel(name: str, note: str) -> bytes:
     return json.dumps(
         {
             "apiVersion": API_VERSION,
-            "kind": "Parcel",
+            "kind": kind,
             "metadata": {
                 "name": name,
                 "labels": {"app.kubernetes.io/name": "parcels", "app.kubernetes.io/part-of": "benchmarks", "shelf": "upper"},

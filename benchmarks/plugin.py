@@ -1,9 +1,13 @@
-"""The kind that is measured: a Parcel, about 1 KB as JSON, whose status anybody may write."""
+"""The kinds that are measured: a Parcel, about 1 KB as JSON, whose status anybody may write; and the same with two handlers."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
+from msgspec.structs import replace
+
+from admission.review import Review
+from registry.errors import Cause
 from registry.kinds import Column
 from registry.plugin import Plugin
 from registry.resource import Conditions, Meta, Resource, Spec, Status, Struct
@@ -39,6 +43,10 @@ class Parcel(Resource[ParcelSpec, ParcelStatus]):
     """Goes from here to there."""
 
 
+class Guarded(Resource[ParcelSpec, ParcelStatus]):
+    """A parcel that two handlers look at."""
+
+
 plugin = Plugin("benchmarks")
 plugin.kind(
     Parcel,
@@ -48,3 +56,21 @@ plugin.kind(
     columns=[Column("To", ".spec.to"), Column("Phase", ".status.phase")],
     owner="external",
 )
+plugin.kind(Guarded, group="bench.example.com", version="v1", plural="guardeds", owner="external")
+
+
+@plugin.mutates(Guarded)
+def insure(review: Review[Guarded]) -> Guarded:
+    """Whatever is heavy is insured."""
+    spec = review.new.spec
+    return replace(review.new, spec=replace(spec, insured=spec.insured or spec.weight_grams > 1_000))
+
+
+@plugin.validates(Guarded)
+def goes_somewhere(review: Review[Guarded]) -> list[Cause]:
+    """A parcel goes somewhere, and there is something in it."""
+    spec = review.new.spec
+    causes = [] if spec.to.strip() else [Cause("FieldValueRequired", "a parcel goes somewhere", "spec.to")]
+    if not spec.items:
+        causes.append(Cause("FieldValueRequired", "a parcel is not empty", "spec.items"))
+    return causes

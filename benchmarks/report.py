@@ -24,6 +24,7 @@ RECONCILED: Mapping[str, tuple[str, int]] = {"looks": ("writes nothing", 2_000),
 FIRST_S = 1.0
 WATCH_P99_MS = 20.0
 MEMORY_MB = 150.0
+GUARDED = 0.15
 NAMESPACE_SECONDS = 10.0
 DECISION_US = 50.0
 
@@ -100,6 +101,14 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
             f"Roles: with {rbac['bindings']:,} bindings a decision takes {rbac['fresh_us']:.1f} us of CPU "
             f"(wanted < {DECISION_US:g}: {_met(rbac['fresh_us'] < DECISION_US)}), "
             f"{rbac['again_us']:.1f} us when it was asked before."
+        )
+    if "guarded" in found:
+        guarded, plain = found["guarded"]["guarded"], found["guarded"]["plain"]
+        cost = found["guarded"]["cost"]
+        notes.append(
+            f"Guarded create (a service account's token, a role, two handlers): {guarded['per_s']:,}/s and {guarded['cpu_us']} us "
+            f"of CPU, by the administrator without handlers {plain['per_s']:,}/s and {plain['cpu_us']} us: {cost:.0%} less "
+            f"(wanted <= {GUARDED:.0%}: {_met(cost <= GUARDED)})."
         )
     if "memory" in found:
         memory = found["memory"]

@@ -24,12 +24,13 @@ _TICK = os.sysconf("SC_CLK_TCK")
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """A process that serves."""
+    """A process that serves, and the kind that is asked for there."""
 
     name: str
     pid: int
     endpoint: Endpoint
     folder: Path
+    kind: str = "Parcel"
 
     def memory(self) -> float:
         """MB (of 1,000,000 bytes) that it holds in memory now."""
@@ -43,8 +44,8 @@ class Server:
 
 
 @contextmanager
-def skep() -> Iterator[Server]:
-    """`skep serve` with SQLite in a new folder and settings as they come."""
+def skep(*settings: str) -> Iterator[Server]:
+    """`skep serve` with SQLite in a new folder and settings as they come, but for these (`flow.burst=10`)."""
     BUILD.mkdir(exist_ok=True)
     plugin = Path(__file__).with_name("plugin.py")
     with (
@@ -54,6 +55,7 @@ def skep() -> Iterator[Server]:
         folder = Path(name)
         command = [sys.executable, "-m", "apiserver", "serve", "--plugin", str(plugin)]
         command += ["--data-dir", str(folder / "data"), "--listen", "127.0.0.1:0"]
+        command += [part for setting in settings for part in ("--set", setting)]
         with _running(command, log.fileno()) as (process, line):
             data = folder / "data"
             endpoint = Endpoint(int(line.rpartition(":")[2]), str(data / "ca.crt"), (data / "admin.token").read_text().strip())

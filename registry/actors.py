@@ -20,6 +20,8 @@ ACTOR_ANNOTATION = "skep.dev/actor"
 """Says on an account which actor it is of."""
 
 _PREFIX = "skep-actor-"
+_HOME = f"{SERVICE_ACCOUNT}{ACTOR_NAMESPACE}:"
+_ACTORS = _HOME + _PREFIX
 
 BUILTIN_ACTORS = ("namespace-controller", "clusterrole-aggregation", "garbage-collector", "expiry")
 """The actors that every server has. A plugin cannot take these names: it would act as them."""
@@ -38,8 +40,7 @@ def user_of(actor: str) -> str:
 
 def account_of(user: str) -> str | None:
     """The name of an actor's service account, and of its lease, by the user name; None for whoever is no actor."""
-    prefix = f"{SERVICE_ACCOUNT}{ACTOR_NAMESPACE}:"
-    return user[len(prefix) :] if user.startswith(prefix + _PREFIX) else None
+    return user[len(_HOME) :] if user.startswith(_ACTORS) else None
 
 
 def user_of_account(namespace: str, name: str) -> str:

@@ -16,6 +16,7 @@ from registry.nodes import EXACT_FLOAT, Dialect, Document, ListType, Node, copie
 from registry.validation import is_multiple, is_of_type, twins
 
 Tidy = Callable[[Any], Any]
+Again = Callable[[Any, Any], Any]
 
 DROP = object()
 """What takes the place of a null that is dropped."""
@@ -46,6 +47,12 @@ def compile_node(node: Node, dialect: Dialect) -> Tidy:
         return document if deep is None else deep(document)
 
     return tidy
+
+
+def compile_again(node: Node, dialect: Dialect) -> Again:
+    """The same for a document that was made of one which is in its one form, the second argument: of that, what is the very same
+    object at the same place is not looked at again."""
+    return _object_again(node, dialect, is_root=True)
 
 
 def _common(node: Node, dialect: Dialect) -> tuple[type | None, Tidy | None]:
@@ -100,11 +107,7 @@ def _odd(node: Node, deep: Tidy | None, dialect: Dialect, place: str) -> Tidy:
 
 
 def _object(node: Node, dialect: Dialect, *, is_root: bool = False) -> Tidy | None:
-    table = {
-        key: _Child(child, Dialect.BUILTIN if is_root and key == "metadata" else dialect, "property")
-        for key, child in node.properties.items()
-    }
-    others = _Child(node.additional, dialect, "map") if node.additional is not None else None
+    table, others = _children(node, dialect, is_root=is_root)
     finish = _finish(node)
     preserve = node.preserve
     if preserve and not table and others is None:
@@ -135,6 +138,57 @@ def _object(node: Node, dialect: Dialect, *, is_root: bool = False) -> Tidy | No
         return result if finish is None else finish(result)
 
     return tidy
+
+
+def _children(node: Node, dialect: Dialect, *, is_root: bool) -> tuple[dict[str, _Child], _Child | None]:
+    """What is below an object: its fields, and all others."""
+    table = {key: _Child(child, _dialect_of(key, dialect, is_root=is_root), "property") for key, child in node.properties.items()}
+    return table, _Child(node.additional, dialect, "map") if node.additional is not None else None
+
+
+def _dialect_of(key: str, dialect: Dialect, *, is_root: bool) -> Dialect:
+    return Dialect.BUILTIN if is_root and key == "metadata" else dialect
+
+
+def _object_again(node: Node, dialect: Dialect, *, is_root: bool = False) -> Again:
+    table, others = _children(node, dialect, is_root=is_root)
+    inner = {
+        key: _object_again(child, _dialect_of(key, dialect, is_root=is_root))
+        for key, child in node.properties.items()
+        if table[key].want is dict and table[key].deep is not None
+    }
+    finish = _finish(node)
+    preserve = node.preserve
+
+    def again(value: Document, known: Document) -> Document:
+        result = value
+        for key, item in value.items():
+            before = known.get(key, DROP)
+            if item is before:
+                continue
+            child = table.get(key, others)
+            if child is None:
+                if preserve:
+                    continue
+                raise Untidy
+            if type(item) is not child.want:
+                new = child.odd(item)
+            elif child.deep is None:
+                continue
+            elif type(before) is dict and key in inner:
+                new = inner[key](item, before)
+            else:
+                new = child.deep(item)
+            if new is not item:
+                if result is value:
+                    result = value.copy()
+                if new is DROP:
+                    del result[key]
+                else:
+                    result[key] = new
+        return result if finish is None else finish(result)
+
+    return again
 
 
 def _finish(node: Node) -> Tidy | None:

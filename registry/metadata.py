@@ -11,7 +11,16 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple, NoReturn
 
 from registry.errors import Cause, forbidden, invalid, required, shown, too_long
-from registry.names import NameRule, annotation_key, dns1123_label, dns1123_subdomain, label_value, prefix_problems, qualified_name
+from registry.names import (
+    NameRule,
+    annotation_key,
+    dns1123_label,
+    dns1123_subdomain,
+    is_label,
+    label_value,
+    prefix_problems,
+    qualified_name,
+)
 from registry.patches import json_type
 from registry.times import normalise_time
 
@@ -143,6 +152,8 @@ def validate_update(new: Metadata, old: Metadata, *, field: str = "metadata") ->
 def check_labels(labels: Mapping[str, str], field: str) -> Iterator[Cause]:
     """What is wrong with the keys and values of labels."""
     for key, value in labels.items():
+        if is_label(key, value):
+            continue
         for problem in qualified_name(key):
             yield invalid(field, key, problem)
         for problem in label_value(value):

@@ -120,6 +120,16 @@ def _wrong_with_key(name: str) -> list[str]:
     return problems
 
 
+def is_label(key: str, value: str) -> bool:
+    """Whether both may be: the answer to nearly every question about labels."""
+    return len(key) <= _LONGEST_KEY and len(value) <= 63 and _is_label(key, value)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _is_label(key: str, value: str) -> bool:
+    return not qualified_name(key) and not label_value(value)
+
+
 def annotation_key(name: str) -> list[str]:
     """A qualified name in which the case of the prefix does not matter."""
     return qualified_name(name.lower())

@@ -17,12 +17,13 @@ Documents that nothing needs to be said about - nearly all - take the fast way o
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from msgspec import UNSET
 from msgspec.structs import replace
 
-from registry.compiled import Untidy, compile_node
+from registry.compiled import Again, Untidy, compile_again, compile_node
 from registry.decoding import Unreadable, decode
 from registry.errors import BadRequest, Cause
 from registry.nodes import EXACT_FLOAT, TOLD, Dialect, Document, ListType, Node, below, copied
@@ -69,6 +70,18 @@ class Schema:
         except Untidy:
             return chosen.apply(document, UNSET if old is None else old)
 
+    def again(self, document: Document, tidied: Document, *, part: str = "") -> Document | None:
+        """The document in its one form; None: there may be something to be said about it, which `apply` knows.
+
+        `tidied` is one that there was nothing to say about: what is the very same object in it is not looked at again.
+        """
+        chosen = self._parts[part] if part else self._whole
+        try:
+            made: Document = chosen.again(document, tidied)
+        except Untidy:
+            return None
+        return made
+
     def at(self, *path: str) -> Node | None:
         """The node of a field: `at("status", "conditions")`. `[]` stands for the items of a list. None: there is none."""
         node: Node | None = self.node
@@ -88,6 +101,11 @@ class _Part:
         self._name = name
         self._checked = _checked(node, dialect)
         self.tidy = compile_node(node, dialect)
+
+    @cached_property
+    def again(self) -> Again:
+        """The fast way for a document that was made of one in its one form. Few kinds are ever in need of it."""
+        return compile_again(self._node, self._dialect)
 
     def apply(self, document: Document, old: Any) -> Outcome:
         """The slow way: step by step, with words."""

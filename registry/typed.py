@@ -76,6 +76,14 @@ def to_document(value: Struct) -> Document:
     return document
 
 
+@lru_cache(maxsize=4096)
+def wire_fields(model: type[Struct]) -> tuple[tuple[str, str, Any], ...]:
+    """Of each field: its name, its name on the wire, and the value that documents leave out (UNSET: none)."""
+    omitted = {wire: value for wire, value, _ in _fields(model)}
+    names = zip(model.__struct_fields__, model.__struct_encode_fields__, strict=True)
+    return tuple((name, wire, omitted.get(wire, UNSET)) for name, wire in names)
+
+
 Strip = Callable[[Any], None]
 
 

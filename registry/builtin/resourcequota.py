@@ -18,7 +18,7 @@ from registry.builtin.common import builtin, column, printer, version
 from registry.errors import Cause, forbidden, invalid
 from registry.kinds import Document
 from registry.names import qualified_name
-from registry.resource import IntOrString, Meta, Object, PreserveUnknown, Spec, Status
+from registry.resource import IntOrString, Meta, Object, Spec, Status, Struct
 
 COUNT = "count/"
 PLAIN = ("configmaps", "persistentvolumeclaims", "pods", "replicationcontrollers", "resourcequotas", "secrets", "services")
@@ -42,14 +42,26 @@ Hard = Annotated[
 ]
 
 
+class ScopeRequirement(Struct):
+    """ScopeRequirement is a condition on a scope."""
+
+    scope_name: str = ""
+    operator: str = ""
+    values: list[str] | None = None
+
+
+class ScopeSelector(Struct):
+    """ScopeSelector is a list of conditions on scopes."""
+
+    match_expressions: list[ScopeRequirement] | None = None
+
+
 class ResourceQuotaSpec(Spec):
     """ResourceQuotaSpec says how many there may be."""
 
     hard: Hard | None = None
     scopes: Annotated[list[str] | None, Meta(description="Select pods, which are not here: leave it out.")] = None
-    scope_selector: Annotated[
-        dict[str, Any] | None, PreserveUnknown, Meta(description="Selects pods, which are not here: leave it out.")
-    ] = None
+    scope_selector: Annotated[ScopeSelector | None, Meta(description="Selects pods, which are not here: leave it out.")] = None
 
 
 class ResourceQuotaStatus(Status):

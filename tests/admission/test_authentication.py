@@ -57,6 +57,28 @@ async def test_the_first_that_knows_a_credential_answers_and_no_other_is_asked()
     assert (first.asked, second.asked) == (1, 0)
 
 
+async def test_whoever_knew_a_credential_is_asked_first_and_all_are_when_it_is_over() -> None:
+    class Until(Knows):
+        over = False
+
+        async def authenticate(self, credentials: Credentials) -> Identity | None:
+            known = await super().authenticate(credentials)
+            if known is not None and self.over:
+                raise Unauthorized
+            return known
+
+    first, second = Knows(b"a"), Until(b"b")
+    made = chain(first, second)
+    for _ in range(3):
+        assert await made.authenticate(shown(b"Bearer b!")) == ANN
+    assert (first.asked, second.asked) == (1, 3)
+    second.over = True
+    for _ in range(2):
+        with pytest.raises(Unauthorized):
+            await made.authenticate(shown(b"Bearer b!"))
+    assert first.asked == 3
+
+
 async def test_what_one_knows_to_be_bad_no_other_makes_good() -> None:
     generous = Knows(b"")
     with pytest.raises(Unauthorized):
@@ -237,7 +259,7 @@ def test_the_table_of_failures_is_bounded_and_forgets_who_failed_longest_ago() -
         assert failures.failed("10.0.0.1") > 0
     for number in range(200):
         failures.failed(f"10.0.2.{number}")
-    assert len(failures._full_at) == 100
+    assert len(failures._buckets) == 100
     assert failures.failed("10.0.0.1") == 0.0
 
 

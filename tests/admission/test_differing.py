@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Annotated, Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from admission.differing import PATHS, changed, filled, paths
+from admission.differing import PATHS, changed, changed_value, filled, paths
 from registry.patches import json_patch, read_json_patch
+from registry.resource import OmitEmpty, Struct
+from registry.typed import from_document, to_document
 
 Document = dict[str, Any]
 
@@ -19,6 +21,43 @@ values = st.recursive(
     scalars, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.sampled_from("abc"), inner), max_leaves=8
 )
 documents = st.dictionaries(st.sampled_from(["a", "b", "c", "d"]), values, max_size=4)
+
+
+class Inner(Struct):
+    text_of: str = ""
+    size: int | None = None
+    share: float = 0.0
+    tags: list[str] | None = None
+
+
+class Outer(Struct):
+    name_of: str
+    mark: Annotated[str, OmitEmpty] = ""
+    on: bool = False
+    inner: Inner | None = None
+    always: Inner = Inner()
+    each: list[Inner] | None = None
+    free: dict[str, Any] | None = None
+
+
+texts = st.sampled_from(["", "a", "\u00e4", "b"])
+inners = st.builds(
+    Inner,
+    text_of=texts,
+    size=st.none() | st.integers(0, 2),
+    share=st.sampled_from([0.0, 1.0, 0.5]),
+    tags=st.none() | st.lists(texts, max_size=2),
+)
+outers = st.builds(
+    Outer,
+    name_of=texts,
+    mark=texts,
+    on=st.booleans(),
+    inner=st.none() | inners,
+    always=inners,
+    each=st.none() | st.lists(inners, max_size=2),
+    free=st.none() | st.dictionaries(texts, scalars, max_size=2),
+)
 
 
 @given(documents, documents)
@@ -31,6 +70,20 @@ def test_who_sees_all_of_a_document_changes_all_of_it(before: Document, after: D
 @given(documents, documents, st.dictionaries(st.sampled_from(["x", "y"]), values))
 def test_what_nobody_saw_stays_as_it_is(before: Document, after: Document, unseen: Document) -> None:
     assert changed({**before, **unseen}, before, after) == {**after, **unseen}
+
+
+@given(outers, outers, st.sets(st.sampled_from(["mark", "on", "always"])))
+def test_what_changed_of_a_value_is_what_changed_of_its_document(before: Outer, after: Outer, left_out: set[str]) -> None:
+    shown = to_document(before)
+    defaults = to_document(Outer(name_of=before.name_of))
+    document = {key: value for key, value in shown.items() if key not in left_out or value != defaults.get(key)}
+    if isinstance(document.get("inner"), dict):
+        document["inner"] = {**document["inner"], "unseen": 1}
+    kept = copy.deepcopy(document)
+    made = changed_value(document, before, after)
+    assert made == changed(document, shown, to_document(after))
+    assert from_document(Outer)(made) == after
+    assert document == kept
 
 
 def test_unseen_fields_of_items_go_where_their_items_go() -> None:

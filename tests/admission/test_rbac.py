@@ -228,3 +228,22 @@ def test_what_is_remembered_is_bounded() -> None:
         rbac.decide(Attributes(authenticated(Identity(f"u{number}")), "get", "pods", namespace="shop"))
     assert len(rbac._verdicts) <= 16_384
     assert len(rbac._grants) <= 16_384
+
+
+def test_what_is_remembered_of_a_question_is_not_as_long_as_whoever_asks_likes() -> None:
+    rbac = a_world()
+    ann = authenticated(Identity("ann"))
+    long = "x" * 1_000_000
+    for asked in (
+        Attributes(ann, long, "pods"),
+        Attributes(ann, "get", long),
+        Attributes(ann, "get", "pods", long),
+        Attributes(ann, "get", "pods", namespace=long),
+        Attributes(authenticated(Identity(long)), "get", "pods"),
+        Attributes(authenticated(Identity("ann", groups=(long,))), "get", "pods"),
+    ):
+        assert rbac.decide(asked) == rbac.decide(asked)
+        assert not rbac.decide(asked).allowed
+    kept = [*rbac._verdicts, *rbac._grants]
+    assert kept, "what is short is remembered"
+    assert long not in str(kept)

@@ -29,7 +29,6 @@ from admission.webhooks import WebhookAdmission
 from apiserver import sections, tls
 from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
-from apiserver.wiring import authorizer
 from registry.errors import Cause
 from tests.apiserver.world import World, opened
 
@@ -207,7 +206,7 @@ async def asking(settings: sections.Webhooks = LOCAL, *, resolve: Any = None) ->
     async with opened(admitters=[later]) as world:
         means = Means(lambda: clock[0], lambda: 1_700_000_000.0 + clock[0], **more)
         webhooks = Webhooks(world.store, settings, told, means)
-        later.admitter = webhooks.admitter(authorizer(world.registry))
+        later.admitter = webhooks.admitter(world.manager.authorization)
         try:
             yield Asking(world, webhooks, clock, told)
         finally:

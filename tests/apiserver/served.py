@@ -5,13 +5,14 @@ from __future__ import annotations
 import atexit
 import random
 import shutil
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import lru_cache
 from pathlib import Path
 from tempfile import mkdtemp
+from types import MappingProxyType
 
 from admission.authentication import AuthenticatorChain
 from admission.identity import ADMIN
@@ -21,6 +22,7 @@ from apiserver.asgi import App, Timing
 from apiserver.config import Address
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
+from apiserver.flow import Flow
 from apiserver.health import Health, ping
 from apiserver.kubeconfig_read import Credentials
 from apiserver.listening import http_config, serving
@@ -31,6 +33,7 @@ from apiserver.sockets import bind
 from tests.apiserver.world import NOW, World
 
 PLAIN = Timing()
+Shown = Callable[[], tuple[bytes, str]]
 TOKEN = "a-token-that-nobody-guesses"
 
 
@@ -45,7 +48,9 @@ class Served:
     kubeconfig: Path
 
 
-class _Access:
+class Access:
+    """An access log that is read by the test."""
+
     def __init__(self) -> None:
         self.requests: list[tuple[str, str, str, int]] = []
         self.credentials: list[str] = []
@@ -65,6 +70,38 @@ def certificate() -> tls.Certificate:
     return tls.certificate(folder, Tls(), host="127.0.0.1", hostname="localhost", now=datetime.now(UTC))
 
 
+def application(
+    world: World,
+    chain: AuthenticatorChain,
+    access: Access,
+    timing: Timing = PLAIN,
+    more: Mapping[str, Shown] = MappingProxyType({}),
+    flow: Flow | None = None,
+) -> App:
+    """The application of a world. `more` are further documents by their paths."""
+    pages = Pages(
+        Discovery(world.registry),
+        OpenAPIDocuments(world.registry),
+        Health({name: {"ping": ping} for name in ("healthz", "livez", "readyz")}, lambda *_: None),
+        version_info(),
+        lambda accept: (b"", "text/plain"),
+        more,
+    )
+    return App(
+        world.manager,
+        world.store,
+        pages,
+        chain,
+        access=access,
+        log=world.log,
+        now=lambda: NOW,
+        chance=random.Random(1),
+        body_limit=3 * 2**20,
+        timing=timing,
+        flow=flow,
+    )
+
+
 @asynccontextmanager
 async def served(
     world: World,
@@ -75,26 +112,8 @@ async def served(
     client_ca: Path | None = None,
 ) -> AsyncIterator[Served]:
     """Serves the world for the body. Without a `chain` the token of the admin is the one credential."""
-    access, shown = _Access(), certificate()
-    pages = Pages(
-        Discovery(world.registry),
-        OpenAPIDocuments(world.registry),
-        Health({"readyz": {"ping": ping}}, lambda *_: None),
-        version_info(),
-        lambda accept: (b"", "text/plain"),
-    )
-    app = App(
-        world.manager,
-        world.store,
-        pages,
-        chain or AuthenticatorChain([TokenTable([(TOKEN, ADMIN)])]),
-        access=access,
-        log=world.log,
-        now=lambda: NOW,
-        chance=random.Random(1),
-        body_limit=3 * 2**20,
-        timing=timing,
-    )
+    access, shown = Access(), certificate()
+    app = application(world, chain or AuthenticatorChain([TokenTable([(TOKEN, ADMIN)])]), access, timing)
     config = http_config(app, cert_file=shown.cert_file, key_file=shown.key_file, limits=Limits(), grace=1, client_ca=client_ca)
     listener, address = bind(Address("127.0.0.1", 0))
     path = kubeconfig.write(folder, server=kubeconfig.server_url(address), ca_pem=shown.ca_pem, token=TOKEN)

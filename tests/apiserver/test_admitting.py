@@ -96,6 +96,21 @@ async def test_a_validator_of_deletes_is_asked_about_each_of_them_with_who_asks(
         await world.do("delete", f"{CRANES}/b")
 
 
+async def test_whom_a_delete_concerns_is_asked_by_name_and_who_is_concerned_sees_what_goes() -> None:
+    class Careful(Other):
+        def concerns(self, review: Review[Document]) -> bool:
+            return super().concerns(review) and review.operation == "DELETE" and review.new == {"metadata": {"name": "b"}}
+
+    other = Careful(validate=lambda review: [Cause("Loaded", "no", "spec.load")] if review.new["spec"]["load"] else [])
+    async with opened(cranes(), admitters=[other]) as world:
+        for name in ("a", "b"):
+            await world.make(CRANES, name, spec={"load": 3})
+        await world.do("delete", f"{CRANES}/a")
+        with pytest.raises(Invalid, match=r"spec\.load: no"):
+            await world.do("delete", f"{CRANES}/b")
+    assert [(review.name, review.old is review.new) for review in other.asked] == [("b", True)]
+
+
 async def test_a_handler_is_asked_about_the_subresources_that_it_names_and_changes_nothing_else_there() -> None:
     plugin, seen = cranes(), []
 

@@ -11,7 +11,7 @@ import pytest
 
 from admission.apikeys import ApiKeys, digest_of, hint_of, make_key
 from admission.authentication import AuthenticatorChain
-from admission.identity import ADMIN, Credentials, Identity, authenticated
+from admission.identity import ADMIN, SYSTEM, Credentials, Identity, authenticated
 from admission.key_rules import KeyRules
 from admission.review import Attributes, Decision, Review
 from apiserver.apikeys import WRITE_EVERY, KeyFollower, LastUses
@@ -19,7 +19,6 @@ from apiserver.authenticating import Logins
 from apiserver.client import ManagerDoor
 from apiserver.following import follow
 from apiserver.sections import Authentication
-from apiserver.wiring import SYSTEM
 from registry.builtin.apikey import API_KEY, cells, name_of
 from registry.errors import AlreadyExists, Cause, Forbidden, Invalid, ServerTimeout, Unauthorized
 from storage.store import Key, Put, Record

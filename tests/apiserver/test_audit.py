@@ -30,7 +30,7 @@ from registry.declarations import Place
 from registry.errors import Cause
 from registry.plugin import Plugin
 from registry.resource import Format, Meta, Resource, Spec, Struct, replace
-from tests.apiserver.world import NOW, TRINKETS, Trinket, World, opened, trinkets
+from tests.apiserver.world import CONFIGMAPS, NOW, TRINKETS, Trinket, World, opened, trinkets
 
 pytestmark = pytest.mark.anyio
 
@@ -396,6 +396,20 @@ async def test_bodies_and_messages_of_secrets_are_never_told() -> None:
         assert api.told.last["responseStatus"] == {"metadata": {}, "code": 422, "status": "Failure", "reason": "Invalid"}
         encoded = "Y29ycmVjdC1ob3JzZQ"
         assert not [line for line in api.told.lines if PASSWORD in line or encoded in line]
+
+
+async def test_a_secret_that_was_sent_to_a_wrong_path_and_a_key_in_a_path_are_not_told() -> None:
+    key, jwt = f"skep_live_{'k' * 38}", "eyJhbGciOiJFUzI1NiJ9.eyJpc3MiOiJodHRwcyJ9.c2lnbmF0dXJl"
+    async with audited(ALL) as api:
+        body = {"apiVersion": "v1", "kind": "Secret", "metadata": {"name": "s"}, "stringData": {"password": PASSWORD}}
+        assert (await api.ask("POST", CONFIGMAPS, body)).status == 400
+        assert api.told.last["annotations"]["audit.skep.dev/left-out-request"] == "it may hold credentials"
+        await api.ask("GET", f"{CONFIGMAPS}/{key}")
+        assert api.told.last["objectRef"]["name"] == "skep_live_kkkk***"
+        await api.ask("POST", CONFIGMAPS, {"metadata": {"name": "a"}, "data": {"key": key, "token": jwt}})
+        assert api.told.last["requestObject"]["data"] == {"key": "skep_live_kkkk***", "token": "***"}
+        for line in api.told.lines:
+            assert not [secret for secret in (PASSWORD, key, jwt) if secret in line]
 
 
 async def test_fields_that_a_model_marks_are_masked_wherever_the_object_is() -> None:

@@ -203,6 +203,17 @@ def test_before_the_first_start_there_is_nothing_to_show(skep: Run, folder: Path
     assert not (folder / "skep-data").exists()
 
 
+def test_who_has_no_data_folder_is_taken_to_the_server_of_their_own_kubeconfig(
+    skep: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("KUBECONFIG", f"{folder}/mine")
+    asked = (("key", "list"), ("actor", "list"), ("auth", "explain", "ann", "get", "pods"))
+    assert {skep(*words)[2][0] for words in asked} == {f"error: there is no {folder}/mine"}
+    assert skep("key", "list", "--data-dir", "other")[2][0] == f"error: there is no {folder}/other/kubeconfig"
+    data(folder)
+    assert "mine" not in skep("key", "list")[2][0], "the data folder that is there goes before"
+
+
 def test_token_shows_the_file_and_never_the_token(skep: Run, folder: Path) -> None:
     path = data(folder) / "admin.token"
     assert skep("token") == (0, [str(path)], [])

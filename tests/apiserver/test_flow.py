@@ -14,7 +14,7 @@ import anyio
 import msgspec
 import pytest
 
-from admission.identity import ADMIN, Identity, authenticated
+from admission.identity import ADMIN, CREDENTIAL_ID, Identity, authenticated
 from admission.tokens import TokenTable
 from apiserver import flow as flows
 from apiserver import forms
@@ -204,6 +204,45 @@ async def test_who_shows_no_credential_or_a_wrong_one_pays_by_address() -> None:
             at.flow.admit(nobody, "192.0.2.1", "/version")
         sixth = [(await at.ask("", "/version", address=f"2001:db8::{n}")).status for n in range(1, 4)]
         assert [status == 429 for status in sixth] == [False, False, True], "one network, one bucket"
+
+
+async def test_one_user_has_one_bucket_however_many_credentials_and_groups() -> None:
+    flow = Flow(Settings(per_second=0.5, burst=10, rates=("group:devs=0.5/5",)), Clock())
+
+    def told_to(group: str, credential: int) -> int:
+        extra = ((CREDENTIAL_ID, (f"key {credential}",)),)
+        _, pairs = flow.admit(authenticated(Identity("ann", groups=(group,), extra=extra)), "192.0.2.1", CONFIGMAPS)
+        return int(dict(pairs)[REMAINING])
+
+    assert [told_to("qa", number) for number in range(4)] == [9, 8, 7, 6]
+    assert [told_to("devs", number) for number in range(3)] == [4, 3, 2], "a group with a rate of its own"
+    assert [told_to(group, 0) for group in ("qa", "devs", "qa", "devs")] == [5, 1, 4, 0]
+    with pytest.raises(TooManyRequests):
+        told_to("devs", 7)
+
+
+async def test_addresses_of_ipv4_are_told_apart_on_a_socket_of_ipv6() -> None:
+    flow = Flow(Settings(anonymous_per_second=1, anonymous_burst=1), Clock())
+    for address in ("::ffff:192.0.2.1", "::ffff:192.0.2.2", "2001:db8::1"):
+        flow.admit(None, address, "/version")
+        with pytest.raises(TooManyRequests):
+            flow.admit(None, address, "/version")
+
+
+async def test_nothing_but_health_is_exempt_as_health() -> None:
+    flow = Flow(Settings(anonymous_per_second=1, anonymous_burst=1), Clock())
+    for path in ("/healthz", "/livez/ping", "/readyz"):
+        assert flow.admit(None, "192.0.2.1", path) == (None, flows.UNBOUNDED)
+    flow.admit(None, "192.0.2.1", "/healthzzz")
+    with pytest.raises(TooManyRequests):
+        flow.admit(None, "192.0.2.1", "/livez-or-not")
+
+
+async def test_paths_that_are_remembered_are_bounded_in_number_and_in_length() -> None:
+    async with door(ROOMY) as at:
+        for name in ("a", "b" * 60_000):
+            assert (await at.ask("ann", f"{CONFIGMAPS}/{name}")).status == 404
+        assert list(at.app._targets) == [f"{CONFIGMAPS}/a".encode()]
 
 
 async def test_health_the_servers_own_actors_and_masters_are_exempt() -> None:

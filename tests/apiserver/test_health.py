@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import anyio
 import pytest
 
-from apiserver.health import Health, Report, ping
+from apiserver.health import Health, Report, ping, shared
 
 pytestmark = pytest.mark.anyio
 
@@ -79,3 +80,54 @@ async def test_checks_can_be_excluded(health: Health) -> None:
 )
 def test_an_endpoint_has_the_checks_that_it_was_given(health: Health, endpoint: str, name: str, expected: bool) -> None:
     assert health.has(endpoint, name) is expected
+
+
+async def test_a_check_that_costs_something_is_made_once_however_many_ask_and_again_after_a_while() -> None:
+    made, time, answers = [0], [0.0], list[bool | str]()
+    may_end = anyio.Event()
+
+    async def costly() -> bool:
+        made[0] += 1
+        await may_end.wait()
+        if made[0] == 2:
+            raise OSError("the disk is full")
+        return True
+
+    check = shared(costly, lambda: time[0], 1.0)
+
+    async def ask() -> None:
+        try:
+            answers.append(await check())
+        except OSError:
+            answers.append("broke")
+
+    async def together() -> list[bool | str]:
+        answers.clear()
+        async with anyio.create_task_group() as tasks:
+            for _ in range(50):
+                tasks.start_soon(ask)
+            await anyio.wait_all_tasks_blocked()
+            may_end.set()
+        return answers
+
+    assert (await together(), made) == ([True] * 50, [1])
+    time[0] += 1
+    assert (await together(), made) == (["broke", *[False] * 49], [2])
+    time[0] += 0.5
+    assert await check() is False
+    time[0] += 0.5
+    assert (await check(), made) == (True, [3])
+
+
+async def test_who_goes_away_during_a_check_does_not_answer_for_others() -> None:
+    never = anyio.Event()
+
+    async def waits() -> bool:
+        await never.wait()
+        return True
+
+    check = shared(waits, lambda: 0.0, 1.0)
+    with anyio.move_on_after(0):
+        await check()
+    never.set()
+    assert await check()

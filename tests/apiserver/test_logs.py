@@ -66,6 +66,32 @@ def test_the_access_log_names_the_credential_and_shows_no_key(written: Written, 
     assert "(" not in second
 
 
+@pytest.mark.parametrize("form", FORMS)
+def test_the_access_log_shows_no_credential_in_any_part_of_a_path_and_no_more_of_it_than_is_needed(
+    written: Written, form: Literal["json", "console"]
+) -> None:
+    with written.sink as sink:
+        access = AccessLog(sink, form=form)
+        access.record(
+            "ann", "list", "configmaps", "skep_live_abcdS3CRETs3cret", "eyJhbGciOiJF.eyJpc3MiOiJo.S3CRETs3cret", 403, 0.001
+        )
+        access.record("ann", "get", "", "", "/" + "x" * 60_000, 404, 0.001)
+    first, second = written.lines()
+    assert "S3CRET" not in first
+    assert "skep_live_abcd***" in first
+    assert "x..." in second
+    assert len(second) < 2_500
+
+
+@pytest.mark.parametrize(
+    "piece", ["-eyJ", "eyJaaaaaaaa.", "eyJaaaaaaaa.-", "token=", "Bearer ", "://a:", "-----BEGIN ", "skep_live_", "a"]
+)
+def test_what_is_masked_takes_time_that_is_linear_in_the_text(piece: str) -> None:
+    """What takes the square of it would go on for many minutes."""
+    for pattern, instead in logs.SECRET_TEXTS:
+        pattern.sub(instead, piece * (1_500_000 // len(piece)))
+
+
 def test_a_line_of_json_says_when_how_bad_and_what(written: Written) -> None:
     with written.sink as sink:
         make_logger(sink).info("server started", address="127.0.0.1:7443", kinds=3)
@@ -156,6 +182,7 @@ def test_a_traceback_is_one_event_with_a_bar_before_each_line_on_a_terminal(
         ("pem", "a -----BEGIN EC PRIVATE KEY-----\ns3cret\n-----END EC PRIVATE KEY----- b", "a *** b"),
         ("jwt", "eyJhbGciOiJFUzI1NiJ9.eyJzdWIiOiJhIn0x.s3cret", "***"),
         ("error", "no user skep_live_abcdS3CRETs3cret", "no user skep_live_abcd***"),
+        ("path", "/x?access_token=S3CRET&client_secret=S3CRET&a=b", "/x?access_token=***&client_secret=***&a=b"),
         ("nested", {"a": {"password": "s3cret", "n": 1}}, {"a": {"password": "***", "n": 1}}),
         ("listed", ["Bearer s3cret", 2], ["Bearer ***", 2]),
         ("error", ValueError("Bearer s3cret"), "Bearer ***"),

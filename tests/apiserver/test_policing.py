@@ -7,6 +7,7 @@ import re
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 from msgspec.structs import replace
 
@@ -16,8 +17,10 @@ from admission.policies import Policy, judge
 from apiserver.calls import Kept
 from apiserver.patching import MERGE_PATCH
 from apiserver.policing import FAILURE_NOTE
+from apiserver.wiring import SYSTEM
 from registry.cel import Meter
 from registry.errors import ApiError, Invalid
+from storage.store import Put
 from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, TRINKETS, WIDGETS, Document, World, opened
 
 pytestmark = pytest.mark.anyio
@@ -408,3 +411,30 @@ async def test_trinkets_and_their_handlers_are_asked_before_policies() -> None:
         await world.make(TRINKETS, "a", spec={})
         with pytest.raises(ApiError, match="failed expression"):
             await world.do("patch", f"{TRINKETS}/a", {"spec": {"size": 2}}, content_type=MERGE_PATCH)
+
+
+async def test_no_policy_and_no_quota_keeps_the_server_from_starting_and_nobody_is_the_server_by_its_name_alone() -> None:
+    accounts = "/api/v1/namespaces/kube-system/serviceaccounts"
+    async with opened() as world:
+        await world.make(NAMESPACES, "kube-system")
+        await world.make("/api/v1/namespaces/kube-system/resourcequotas", "none", spec={"hard": {"count/serviceaccounts": "0"}})
+        await bound(world, "false", matchConstraints={"resourceRules": [EVERYTHING]})
+        for who in (ADMIN, authenticated(Identity(SYSTEM.username))):
+            with pytest.raises(ApiError, match="denied request"):
+                await world.do("create", accounts, {"metadata": {"name": "a"}}, who=who)
+        await world.do("create", accounts, {"metadata": {"name": "a"}}, who=SYSTEM)
+        await world.do("delete", f"{BINDINGS}/small")
+        with pytest.raises(ApiError, match="exceeded quota"):
+            await world.do("create", accounts, {"metadata": {"name": "b"}})
+
+
+async def test_a_policy_that_cannot_be_read_any_more_refuses_and_can_be_removed(world: World) -> None:
+    await bound(world, "true")
+    await world.make(CONFIGMAPS, "a")
+    [record] = world.stored("validatingadmissionpolicies.admissionregistration.k8s.io")
+    broken = msgspec.json.encode({**msgspec.json.decode(record.desired), "spec": {"matchConstraints": ["?"], "validations": 1}})
+    await world.store.commit(Put(record.key, record.uid, record.api_version, broken, record.status, record.revision))
+    with pytest.raises(ApiError, match="it cannot be read"):
+        await world.make(CONFIGMAPS, "b")
+    await world.do("delete", f"{POLICIES}/small")
+    await world.make(CONFIGMAPS, "b")

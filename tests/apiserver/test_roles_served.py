@@ -11,11 +11,14 @@ import anyio
 import httpx
 import pytest
 
-from admission.identity import Identity
+from admission.authentication import AuthenticatorChain
+from admission.identity import ADMIN, Identity
 from admission.rbac import Binding, Place, Rbac, Role, Subject
 from admission.review import Attributes
 from admission.rules import Rule
+from admission.tokens import TokenTable
 from apiserver.revoking import TURN, Revoker
+from registry.builtin.rbac import GROUP
 from tests.apiserver.served import TOKEN, served
 from tests.apiserver.test_roles import BINDINGS, RBAC, bind, give, give_everywhere, rule
 from tests.apiserver.world import CONFIGMAPS, TRINKETS, World, opened
@@ -82,6 +85,25 @@ async def test_a_stream_ends_when_its_right_is_taken_away_and_others_go_on(tmp_p
             lines = staying.aiter_lines()
             assert '"name":"a"' in await anext(lines)
         assert (await client.get(f"{TRINKETS}?watch=1")).status_code == 403
+
+
+async def test_a_stream_as_somebody_else_ends_when_one_may_not_be_them_any_more(tmp_path: Path) -> None:
+    tokens = TokenTable([(TOKEN, ADMIN), ("token-of-ben", Identity("ben"))])
+    async with opened(roles=True) as world, served(world, tmp_path, chain=AuthenticatorChain([tokens])) as serving:
+        await bind(world, "view")
+        acting = rule("impersonate", "users", names="ann")
+        await world.make(f"{RBAC}/clusterroles", "be-ann", rules=[acting])
+        subjects = [{"kind": "User", "apiGroup": GROUP, "name": "ben"}]
+        role = {"apiGroup": GROUP, "kind": "ClusterRole", "name": "be-ann"}
+        await world.make(f"{RBAC}/clusterrolebindings", "be-ann", roleRef=role, subjects=subjects)
+        headers = {"Authorization": "Bearer token-of-ben", "Impersonate-User": "ann"}
+        trust, server = serving.credentials.context, serving.credentials.server
+        async with httpx.AsyncClient(base_url=server, headers=headers, verify=trust, trust_env=False) as client:
+            async with client.stream("GET", f"{CONFIGMAPS}?watch=1") as ending:
+                assert ending.status_code == 200
+                await world.do("delete", f"{RBAC}/clusterrolebindings/be-ann")
+                assert [line async for line in ending.aiter_lines()] == [], "Ann may watch it still, and Ben may not be Ann"
+            assert (await client.get(CONFIGMAPS)).status_code == 403
 
 
 async def test_a_page_of_a_list_is_asked_for_anew(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ import hashlib
 import hmac
 import json
 import re
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,11 +17,14 @@ from joserfc import jws
 from joserfc.jwk import ECKey, RSAKey
 
 from admission import jwt
+from admission.admission_review import question
 from admission.identity import Credentials, Identity
+from admission.review import Review
 from admission.token_keys import KeyRing, new_key, ring, rotated, text_of
 from admission.token_review import TokenReviews
 from admission.tokens import TokenTable
-from registry.errors import ApiError, BadRequest, ConflictError, Forbidden, Invalid, MethodNotAllowed, NotFound, Unauthorized
+from registry.builtin import SERVICE_ACCOUNT
+from registry.errors import ApiError, BadRequest, Cause, ConflictError, Forbidden, Invalid, MethodNotAllowed, NotFound, Unauthorized
 from tests.apiserver.tokens import ACCOUNTS, ISSUER, Till, encoded, parts, till
 from tests.apiserver.world import NOW
 
@@ -125,6 +128,45 @@ async def test_no_token_is_made_in_a_dry_run_and_none_lasts_longer_than_is_allow
     assert answer.document["spec"]["expirationSeconds"] == 86_400
     assert parts(answer.document["status"]["token"])[1]["exp"] == NOW + 86_400
     assert call.warnings == ["requested expiration of 86401 seconds shortened to 86400 seconds"]
+
+
+async def test_policies_and_webhooks_are_asked_for_a_token_and_see_what_is_asked_for(shop: Till) -> None:
+    await shop.account()
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"]}
+    rules = [{"expression": "object.spec.expirationSeconds <= 1800", "message": "half an hour at most"}]
+    admission = "/apis/admissionregistration.k8s.io/v1"
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": rules}
+    await shop.world.make(f"{admission}/validatingadmissionpolicies", "short", spec=spec)
+    binding = {"policyName": "short", "validationActions": ["Deny"]}
+    await shop.world.make(f"{admission}/validatingadmissionpolicybindings", "short", spec=binding)
+    assert await shop.who(await shop.token(expirationSeconds=1800)) is not None
+    for query in ("", "dryRun=All"):
+        with pytest.raises(ApiError, match="half an hour at most"):
+            await shop.world.do("create", f"{ACCOUNTS}/till/token", {"spec": {}}, query=query)
+
+
+async def test_an_account_that_goes_while_webhooks_are_asked_has_no_token(shop: Till) -> None:
+    await shop.account()
+    seen: list[dict[str, Any]] = []
+
+    class Slow:
+        def concerns(self, review: Review[dict[str, Any]]) -> bool:
+            return review.subresource == "token"
+
+        async def mutate(self, review: Review[dict[str, Any]]) -> dict[str, Any]:
+            return review.new
+
+        async def validate(self, review: Review[dict[str, Any]]) -> Sequence[Cause]:
+            seen.append(question(review, SERVICE_ACCOUNT.storage, review.new, review.old))
+            await shop.world.do("delete", f"{ACCOUNTS}/till")
+            return ()
+
+    shop.world.manager._admission._admitters = (Slow(),)
+    with pytest.raises(NotFound):
+        await shop.ask()
+    assert seen[0]["kind"] == {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+    assert (seen[0]["resource"]["resource"], seen[0]["subResource"]) == ("serviceaccounts", "token")
+    assert "status" not in seen[0]["object"]
 
 
 async def test_a_token_dies_with_its_account_and_does_not_rise_with_the_next_of_its_name(shop: Till) -> None:
@@ -389,3 +431,21 @@ def test_what_is_no_key_is_refused_by_its_place_and_nothing_of_it_is_shown() -> 
             ring(text)
         assert "MI" not in str(refused.value)
     assert "d" not in replace(KeyRing((good,))).public().decode().split('"')
+
+
+async def test_policies_are_asked_about_a_request_for_a_token_before_it_is_made(shop: Till) -> None:
+    await shop.account()
+    group = "/apis/admissionregistration.k8s.io/v1"
+    rule = {"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"]}
+    validations = [
+        {"expression": "object.spec.expirationSeconds <= 1200", "message": "too long"},
+        {"expression": "request.kind.kind == 'TokenRequest' && request.subResource == 'token' && request.name == 'till'"},
+    ]
+    spec = {"matchConstraints": {"resourceRules": [rule]}, "validations": validations}
+    await shop.world.make(f"{group}/validatingadmissionpolicies", "short", spec=spec)
+    binding = {"policyName": "short", "validationActions": ["Deny"]}
+    await shop.world.make(f"{group}/validatingadmissionpolicybindings", "short", spec=binding)
+    for query in ("", "dryRun=All"):
+        with pytest.raises(ApiError, match="too long"):
+            await shop.world.do("create", f"{ACCOUNTS}/till/token", {"spec": {"expirationSeconds": 1201}}, query=query)
+    assert await shop.who(await shop.token(expirationSeconds=1200))

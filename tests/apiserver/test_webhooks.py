@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
-from admission.identity import ADMIN
+from admission.identity import ADMIN, Identity, authenticated
 from apiserver.calls import Kept
 from apiserver.webhook_calls import Means
 from apiserver.webhooks import Webhooks
 from apiserver.wiring import bootstrap
 from registry.errors import ApiError
+from storage.store import Put
 from tests.apiserver.hooks import EVERYTHING, LOCAL, MUTATING, VALIDATING, Asking, asking, hook, patch
+from tests.apiserver.tokens import ACCOUNTS, till_in
 from tests.apiserver.world import CONFIGMAPS, NAMESPACES, SOMEBODY, WIDGETS
 
 pytestmark = pytest.mark.anyio
@@ -178,6 +180,30 @@ async def test_subresources_are_matched_by_their_own_rules_and_a_scale_is_seen_a
         assert [request["operation"] for request in above.asked] == ["CREATE"]
 
 
+async def test_a_request_for_a_token_is_shown_as_one_and_what_was_made_of_it_counts() -> None:
+    def shorter(request: Document) -> Document:
+        return patch({"op": "replace", "path": "/spec/expirationSeconds", "value": 700})
+
+    rules = [{"operations": ["CREATE"], "apiGroups": [""], "apiVersions": ["v1"], "resources": ["serviceaccounts/token"]}]
+    async with asking() as asked, hook(shorter) as early, hook(lambda _: YES) as late:
+        shop = till_in(asked.world)
+        await shop.account()
+        await asked.mutating("shorter", early.entry(rules=rules))
+        await asked.validating("late", late.entry(rules=rules))
+        answer = await shop.ask(expirationSeconds=3600)
+        assert answer.document is not None
+        assert answer.document["spec"]["expirationSeconds"] == 700
+        assert await shop.who(answer.document["status"]["token"])
+        [request] = late.asked
+        assert (
+            request["kind"] == request["requestKind"] == {"group": "authentication.k8s.io", "version": "v1", "kind": "TokenRequest"}
+        )
+        assert (request["resource"]["resource"], request["subResource"], request["name"]) == ("serviceaccounts", "token", "till")
+        assert (request["object"]["kind"], request["object"]["spec"]["expirationSeconds"]) == ("TokenRequest", 700)
+        await asked.validating("gone", late.entry(rules=rules, clientConfig=NOWHERE))
+        assert (await refused(asked, "create", f"{ACCOUNTS}/till/token", {"spec": {}}))["code"] == 500
+
+
 async def test_selectors_look_at_the_namespace_and_at_the_object_as_it_is_or_was() -> None:
     async with asking() as asked, hook(lambda _: YES) as spaces, hook(lambda _: YES) as objects:
         await asked.world.merge(f"{NAMESPACES}/shop", {"metadata": {"labels": {"checked": "yes"}}})
@@ -251,6 +277,8 @@ async def test_configurations_and_the_server_itself_are_free_of_webhooks() -> No
         await asked.validating("stuck", entry)
         await asked.mutating("stuck", entry)
         assert (await refused(asked, "create", CONFIGMAPS, {"metadata": {"name": "a"}}))["code"] == 500
+        called_so = authenticated(Identity("system:apiserver", groups=("system:masters",)))
+        assert (await refused(asked, "create", CONFIGMAPS, {"metadata": {"name": "a"}}, who=called_so))["code"] == 500
         await bootstrap(asked.world.manager, asked.world.store, 0.0)
         assert await asked.world.get(f"{NAMESPACES}/kube-system")
         await asked.world.do("delete", f"{MUTATING}/stuck", who=ADMIN)
@@ -328,3 +356,17 @@ async def test_what_webhooks_say_besides_is_kept_for_the_audit_log() -> None:
         assert '"mutated": true' in call.kept.notes["mutation.webhook.admission.k8s.io/round_0_index_0"]
         assert '"webhook": "away.hooks.example"' in call.kept.notes["failed-open.mutation.webhook.admission.k8s.io/round_0_index_1"]
         assert [by for by, _ in call.kept.changes] == ["webhook a.hooks.example"]
+
+
+async def test_a_configuration_that_cannot_be_read_any_more_is_what_it_was_before() -> None:
+    async with asking() as asked, hook(lambda _: {"allowed": False}) as never:
+        world = asked.world
+        await asked.validating("x", never.entry())
+        [record] = world.stored("validatingwebhookconfigurations.admissionregistration.k8s.io")
+        broken = record.desired.replace(b'"webhooks":[', b'"webhooks":[1,')
+        assert broken != record.desired
+        await world.store.commit(Put(record.key, record.uid, record.api_version, broken, record.status, record.revision))
+        with pytest.raises(ApiError, match="denied the request"):
+            await world.make(WIDGETS, "w", spec={"size": 1})
+        await world.do("delete", f"{VALIDATING}/x")
+        await world.make(WIDGETS, "w", spec={"size": 1})

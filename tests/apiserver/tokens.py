@@ -71,22 +71,28 @@ class Till:
         return ""
 
 
+def till_in(world: World) -> Till:
+    """The accounts of a world have tokens from now on."""
+    keys, now, number = Keys(), [NOW], count(1)
+    tokens = ServiceTokens(
+        keys,
+        StoredAccounts(world.store),
+        issuer=ISSUER,
+        now=lambda: now[0],
+        unique=lambda: f"00000000-0000-4000-8000-{next(number):012}",
+    )
+    manager = world.manager
+    requests = TokenRequests(world.registry, world.store, tokens, lambda: now[0], most_seconds=86_400)
+    manager._subresources = {**manager._subresources, ("serviceaccounts", "token"): requests.create}
+    return Till(world, keys, tokens, now)
+
+
 @asynccontextmanager
 async def till() -> AsyncIterator[Till]:
     """A world with tokens, and the namespace kube-system."""
     async with opened() as world:
         await world.make(NAMESPACES, "kube-system")
-        keys, now, number = Keys(), [NOW], count(1)
-        tokens = ServiceTokens(
-            keys,
-            StoredAccounts(world.store),
-            issuer=ISSUER,
-            now=lambda: now[0],
-            unique=lambda: f"00000000-0000-4000-8000-{next(number):012}",
-        )
-        requests = TokenRequests(world.registry, world.store, tokens, lambda: now[0], most_seconds=86_400)
-        world.manager._subresources = {("serviceaccounts", "token"): requests.create}
-        yield Till(world, keys, tokens, now)
+        yield till_in(world)
 
 
 def parts(token: str) -> tuple[dict[str, Any], dict[str, Any]]:

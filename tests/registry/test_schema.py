@@ -10,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec import UNSET
 
+from registry.compiled import Untidy
 from registry.errors import Cause
 from registry.nodes import same
 from registry.resource import Format, ListSet, MicroTime, Object, Spec, Time, replace
@@ -564,6 +565,53 @@ def test_the_fast_way_does_nothing_that_the_slow_way_would_not(data: st.DataObje
     fast = schema.apply(document)
     assert fast[1:] == slow[1:]
     assert same(fast.document, slow.document)
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.data(), defaulted(), DIALECTS)
+def test_a_document_made_of_a_tidy_one_is_read_as_if_it_were_new(data: st.DataObject, node: Node, dialect: Dialect) -> None:
+    schema = Schema(node, dialect)
+    first = schema.apply(data.draw(documents(node)))
+    if first.unreadable or first.causes:
+        return
+    tidied, before = first.document, deepcopy(first.document)
+    other = data.draw(documents(node))
+    made = {**tidied, **{key: _mixed(tidied.get(key), value) for key, value in other.items()}}
+    for key in data.draw(st.sets(st.sampled_from(sorted(made)))) if made else ():
+        del made[key]
+    again, anew = schema.again(made, tidied), schema.apply(made)
+    assert same(tidied, before)
+    if again is None:
+        with pytest.raises(Untidy):
+            schema._whole.tidy(made)
+    else:
+        assert anew[1:] == ((), (), "")
+        assert same(again, anew.document)
+
+
+def test_what_is_left_of_a_tidy_document_still_lacks_what_it_lacks() -> None:
+    inner = Node(
+        type="object", properties={"a": Node(type="integer", maximum=3), "b": Node(type="string", default="x")}, required=("a",)
+    )
+    schema = Schema(
+        Node(type="object", properties={"spec": inner, "each": Node(type="array", items=inner), "free": Node(preserve=True)})
+    )
+    tidied = {"spec": {"a": 1, "b": "y"}, "each": [{"a": 2, "b": "z"}], "free": {"n": [1]}}
+    assert schema.again(tidied, tidied) is tidied
+    assert schema.again({**tidied, "spec": {"a": 2}}, tidied) == {**tidied, "spec": {"a": 2, "b": "x"}}
+    assert schema.again({**tidied, "each": [{"a": 3.0}]}, tidied) == {**tidied, "each": [{"a": 3, "b": "x"}]}
+    for wrong in ({"b": "y"}, {"a": 4, "b": "y"}, {"a": 1, "b": "y", "c": 1}, {"a": "1", "b": "y"}, [1]):
+        assert schema.again({**tidied, "spec": wrong}, tidied) is None
+        assert schema.again({**tidied, "each": [*tidied["each"], wrong]}, tidied) is None
+    assert schema.again({**tidied, "more": 1}, tidied) is None
+    assert schema.again({**tidied, "spec": None}, tidied) == {key: tidied[key] for key in ("each", "free")}
+
+
+def _mixed(tidied: Any, other: Any) -> Any:
+    """Half of the fields of the one, with those of the other."""
+    if not (isinstance(tidied, dict) and isinstance(other, dict)):
+        return other
+    return {**dict(list(tidied.items())[::2]), **{key: _mixed(tidied.get(key), value) for key, value in other.items()}}
 
 
 @settings(max_examples=400, deadline=None)
