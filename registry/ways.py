@@ -12,7 +12,7 @@ to the other: the shortest way, found once. What it promises:
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,7 +21,7 @@ from msgspec.structs import replace
 from registry.errors import Cause, InternalError, details
 from registry.nodes import Node
 from registry.remembering import Remembered
-from registry.resource import Metadata, Object
+from registry.resource import Metadata, Object, Struct
 from registry.typed import from_document, schema_of, to_document
 
 Document = dict[str, Any]
@@ -61,6 +61,8 @@ def typed_step(old: type, new: type, name: str, function: Callable[[Any], Any], 
     """A step that a function of values is: a value of one model in, one of the other out."""
     read: Callable[[Document], Any] = from_document(old)
     schema = schema_of(new)
+    wires = dict(zip(_names(new), new.__struct_encode_fields__, strict=True))  # type: ignore[attr-defined]
+    parts = [(name, wire) for name, wire in wires.items() if name not in ("api_version", "kind", "metadata")]
 
     def convert(document: Document) -> Document:
         metadata = document["metadata"]
@@ -69,7 +71,7 @@ def typed_step(old: type, new: type, name: str, function: Callable[[Any], Any], 
         made = function(read(document))
         if not isinstance(made, Object) or not isinstance(made, new):
             raise TypeError(f"it returns a {new.__name__}; this one returned {type(made).__name__}")
-        found = to_document(replace(made, metadata=_NO_METADATA, api_version="", kind=""))
+        found = _parts(made, parts)
         # Values are made without a look at the types of their fields. A broken rule, maybe a younger one than the object, is no
         # reason not to show it.
         outcome = schema.apply(found)
@@ -78,6 +80,22 @@ def typed_step(old: type, new: type, name: str, function: Callable[[Any], Any], 
         return outcome.document
 
     return Step(old, new, name, convert, source)
+
+
+def _names(model: type) -> tuple[str, ...]:
+    return model.__struct_fields__  # type: ignore[attr-defined, no-any-return]
+
+
+def _parts(made: Object, parts: Sequence[tuple[str, str]]) -> Document:
+    """A value as a document, without type and metadata. The parts are nearly always Structs: then nothing else is looked at."""
+    found: Document = {}
+    for name, wire in parts:
+        value = getattr(made, name)
+        if isinstance(value, Struct):
+            found[wire] = to_document(value)
+        elif value is not None or name != "status":
+            return to_document(replace(made, metadata=_NO_METADATA, api_version="", kind=""))
+    return found
 
 
 def routes(steps: Iterable[Step]) -> dict[tuple[Hashable, Hashable], list[tuple[Step, ...]]]:

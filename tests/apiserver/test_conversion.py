@@ -113,7 +113,7 @@ async def through(world: World, how: str, version: str, interval: int) -> None:
         await world.do("patch", here, config, content_type=APPLY_PATCH, query="fieldManager=me&force=true")
 
 
-@settings(max_examples=25)
+@settings(max_examples=15)
 @given(
     st.sampled_from(VERSIONS),
     st.lists(
