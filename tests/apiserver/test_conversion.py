@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from actors.client import Place
+from admission.authentication import AuthenticatorChain
 from admission.identity import ADMIN
 from admission.review import Review
+from admission.tokens import TokenTable
 from apiserver import forms
+from apiserver.asgi import App
 from apiserver.client import ManagerDoor, ManagerSource
 from apiserver.forms import View
 from apiserver.negotiation import Form, Shape
@@ -27,6 +30,7 @@ from registry.resource import replace
 from registry.views import ASIDE
 from registry.ways import ConversionError
 from storage.store import Record
+from tests.apiserver.served import TOKEN, Access, application
 from tests.apiserver.test_watch import Client, Replica, watching
 from tests.apiserver.world import World, opened
 from tests.plugins import gauges
@@ -398,3 +402,34 @@ async def _some(batches: Any) -> Any:
             for change in batch:
                 yield change
             return
+
+
+async def asked(app: App, where: str) -> tuple[int, dict[bytes, bytes], Document]:
+    """What a request over HTTP is answered with."""
+    sent: list[Document] = []
+
+    async def receive() -> Document:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        sent.append(dict(message))
+
+    headers = [(b"authorization", f"Bearer {TOKEN}".encode()), (b"accept", b"application/json")]
+    scope = {"type": "http", "method": "GET", "path": where, "raw_path": where.encode(), "query_string": b"", "headers": headers}
+    await app(scope | {"client": ("127.0.0.1", 1)}, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent[1:])
+    return sent[0]["status"], dict(sent[0]["headers"]), msgspec.json.decode(body)
+
+
+async def test_over_http_a_get_is_a_status_with_a_name_and_a_list_has_a_warning_header() -> None:
+    async with opened(gauges.plugin()) as world:
+        app = application(world, AuthenticatorChain([TokenTable([(TOKEN, ADMIN)])]), Access())
+        await world.make(path("v1"), "a", spec=FULL)
+        await store_as(world, "v1alpha1", "b", BROKEN)
+        code, _, status = await asked(app, path("v1", "b"))
+        assert (code, status["reason"], status["details"]["name"]) == (500, "InternalError", "b")
+        assert status["message"].endswith("converter gauges.to_seconds failed")
+        code, headers, listed = await asked(app, path("v1"))
+        assert (code, [item["metadata"]["name"] for item in listed["items"]]) == (200, ["a"])
+        assert b'left out: Gauge \\"b\\"' in headers[b"warning"]
+        assert [each[0] for each in world.log.errors] == ["an object cannot be converted"]
