@@ -91,7 +91,7 @@ def at_rest(ways: Ways, views: Views, storage: str) -> Document:
 writes = st.lists(st.tuples(st.integers(0, 4), st.dictionaries(st.sampled_from(FIELDS), st.integers(0, 9))), min_size=1, max_size=8)
 
 
-@settings(max_examples=150)
+@settings(max_examples=400)
 @given(chains(), writes, st.lists(st.integers(0, 4), min_size=8, max_size=8))
 def test_every_reader_has_its_version_and_nothing_is_lost_by_anybody(
     chain: list[Held], written: list[tuple[int, dict[str, int]]], storages: list[int]
