@@ -36,7 +36,12 @@ TELL_EVERY = 60.0
 
 def is_public(path: str) -> bool:
     """Whether a path, percent-decoded, is one that everybody may ask for by default."""
-    return path.startswith(PUBLIC) and any(path == each or path.startswith(f"{each}/") for each in PUBLIC)
+    return below(path, PUBLIC)
+
+
+def below(path: str, roots: tuple[str, ...]) -> bool:
+    """Whether a path is one of these, or below one of them."""
+    return path.startswith(roots) and any(path == each or path.startswith(f"{each}/") for each in roots)
 
 
 class Failures:

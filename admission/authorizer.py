@@ -24,6 +24,17 @@ INSIDE = frozenset(account_name(actor) for actor in BUILTIN_ACTORS)
 """The accounts of the server's own actors. They act in its process and show no credential."""
 
 
+def inside(attributes: Attributes) -> str | None:
+    """Why nobody may be, or make a token of, one of the server's own actors; None where it is not about that."""
+    if attributes.verb != "impersonate" and attributes.subresource != "token":
+        return None
+    if attributes.resource != "serviceaccounts" or attributes.namespace != ACTOR_NAMESPACE or attributes.name not in INSIDE:
+        return None
+    if MASTERS in attributes.identity.groups:
+        return None
+    return f"{attributes.name} is an actor of the server itself, which nobody else can be"
+
+
 class OwnerAuthorizer:
     """What belongs to one identity alone, whatever rights others have.
 
@@ -52,8 +63,8 @@ class OwnerAuthorizer:
         return UNDECLARED if not decision.reason and attributes.identity.username in self._actors else decision
 
     def _refusal(self, attributes: Attributes) -> str | None:
-        if attributes.resource == "serviceaccounts" and (attributes.verb == "impersonate" or attributes.subresource == "token"):
-            return self._inside(attributes)
+        if attributes.resource == "serviceaccounts":
+            return inside(attributes)
         if attributes.verb in MAKES:
             if attributes.subresource:
                 return None
@@ -67,11 +78,6 @@ class OwnerAuthorizer:
         if owner:
             return f"the status of {attributes.resource} is written by its owner alone, {owner}"
         return f"no actor owns {attributes.resource}: declare one, or declare the kind with owner='external'"
-
-    def _inside(self, attributes: Attributes) -> str | None:
-        if attributes.namespace != ACTOR_NAMESPACE or attributes.name not in INSIDE or MASTERS in attributes.identity.groups:
-            return None
-        return f"{attributes.name} is an actor of the server itself, which nobody else can be"
 
 
 class MastersAuthorizer:

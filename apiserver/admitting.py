@@ -81,9 +81,9 @@ class Admission:
         """What is asked below an object by a create, and answered and never stored: a TokenRequest. It is about the object, so the
         handlers of its kind, which know that kind alone, are not asked; everybody else is. Raises Invalid, and whatever they refuse
         with."""
-        if not self._admitters:
-            return document
         review = _review(call, call.target, "CREATE", document, None, options.dry_run, _write_options("CREATE", options))
+        if not self._concerned(review):
+            return document
         made, concerned = await self._by_others(review)
         if made is not document:
             made, _ = self._understood(asked, made, document, None, tidied=False)

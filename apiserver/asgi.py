@@ -265,7 +265,8 @@ class App:
         if not form.plain and call.verb != "delete":
             forms.check_view(view, collection=call.verb in ("list", "deletecollection"))
         if streaming:
-            await self._watch(exchange, call, view, scope, receive, send)
+            with self._flow.watching(exchange.caller):
+                await self._watch(exchange, call, view, scope, receive, send)
             return
         if exchange.method not in ("GET", "HEAD"):
             call.content_type = content_type(exchange.headers)

@@ -47,6 +47,7 @@ def explain(
 
     Example: skep auth explain ann update probes -n shop
     """
+    from admission.authorizer import inside
     from admission.explaining import explained
 
     with reached(data_dir, kubeconfig, server, config) as remote:
@@ -55,6 +56,9 @@ def explain(
     allowed, why = explained(rbac, asked)
     if "system:masters" in asked.identity.groups:
         allowed, why = True, ["the group system:masters may do all"]
+    kept = inside(asked)
+    if kept is not None:
+        allowed, why = False, [kept]
     if owner and owner != user:
         allowed, why = False, [f"the status of {asked.resource} is written by its owner alone, {owner}"]
     typer.echo("\n".join(["yes" if allowed else "no", *why]))

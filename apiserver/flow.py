@@ -9,7 +9,7 @@
   the client takes what it was sent, no seat is held: who reads slowly keeps nobody waiting.
 * A write has its seat while it is decided and committed: at most `writing` are under way, which is what a transaction can take
   together. A body that is still on its way holds no seat; one that waits counts by its bytes.
-* A watch has a seat for reading until it begins.
+* A watch has a seat for reading until it begins. One identity has no more than `watches` of them open.
 * A refusal is sent after a pause. It would cost nearly as much as an answer, and who repeats it at once, on many connections, would
   keep the loop busy with refusals.
 * Exempt are questions after the server's health, the actors that the server has declared, and `system:masters`, who must get
@@ -22,10 +22,12 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections import Counter, OrderedDict
+from collections.abc import Awaitable, Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from typing import TypeVar
 
+from admission.authentication import below
 from admission.fairness import Arrival, Policy, Queues, deal
 from admission.identity import MASTERS, UNAUTHENTICATED, Identity
 from admission.rates import Bucket, Rate, Rates, neighbourhood, parse
@@ -172,12 +174,14 @@ class Flow:
         self._now = now
         self._pause = settings.refusal_seconds
         self._held = 0  # refusals that are held back
+        self._most_watches = settings.watches
+        self._watches: Counter[str] = Counter()  # that are open, by user name; only of those who have some
         self._callers: OrderedDict[str | tuple[str, ...], Caller] = OrderedDict()
 
     def admit(self, identity: Identity | None, address: str, path: str) -> tuple[Caller | None, Pairs]:
         """Takes a token. Returns who has to take a seat (None: nobody), and the headers of the answer; raises TooManyRequests with
         them."""
-        if path.startswith(HEALTH) and _is_health(path):
+        if below(path, HEALTH):
             return None, UNBOUNDED
         if identity is not None and UNAUTHENTICATED in identity.groups:
             identity = None
@@ -206,6 +210,23 @@ class Flow:
             return await act()
         finally:
             level.leave()
+
+    @contextmanager
+    def watching(self, caller: Caller | None) -> Iterator[None]:
+        """A watch is open for the body. Raises TooManyRequests when its caller has too many."""
+        if caller is None:
+            yield
+            return
+        name = caller.identity.username if caller.identity is not None else ""
+        if self._watches[name] >= self._most_watches:
+            raise later(f"{name} has {self._most_watches} watches open, and may have no more", 10.0)
+        self._watches[name] += 1
+        try:
+            yield
+        finally:
+            self._watches[name] -= 1
+            if not self._watches[name]:
+                del self._watches[name]
 
     async def turn(self, caller: Caller) -> None:
         """Waits for one more turn of somebody who reads. What has begun is not refused any more: it goes on when others do not let
@@ -245,10 +266,6 @@ class Flow:
         if MASTERS in identity.groups or identity.username in self._exempt:
             return Unbounded(identity, buckets)
         return Caller(identity, self._rates.of(identity), deal(identity.username, *self._deal), buckets)
-
-
-def _is_health(path: str) -> bool:
-    return any(path == each or path.startswith(f"{each}/") for each in HEALTH)
 
 
 def later(why: str, seconds: float) -> TooManyRequests:

@@ -237,6 +237,9 @@ class Flow(msgspec.Struct, frozen=True, kw_only=True):
         64 * MIB
     )
     wait_seconds: Annotated[float, Meta(ge=0.01, le=600, description="How long a request waits for its turn; then 429.")] = 15.0
+    watches: Annotated[
+        int, Meta(ge=1, le=10**7, description="Watches that one identity may have open; each takes memory. More are 429.")
+    ] = 5_000
     refusal_seconds: Annotated[
         float, Meta(ge=0, le=1, description="A 429 is sent after this, so that who repeats at once keeps the server less busy.")
     ] = 0.25

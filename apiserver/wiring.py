@@ -26,6 +26,7 @@ from admission.identity import SYSTEM, TokenReviewer, actor_identity
 from admission.key_rules import KeyRules
 from admission.review import Admitter, Authorizer
 from admission.reviews import NO_TOKENS, Reviews
+from admission.ttl_rules import TtlRules
 from apiserver.actor_objects import guards
 from apiserver.admitting import Admission
 from apiserver.answering import review_answers
@@ -72,7 +73,7 @@ def make_manager(
     asked = [*admitters, Policies(registry, store, allows)]
     if webhooks is not None:
         asked.append(webhooks(allows))
-    asked += [KeyRules(allows), GrantGuard(allows.rbac, allows.decide)]
+    asked += [KeyRules(allows), TtlRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
     registry.report_conversions(
         lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)

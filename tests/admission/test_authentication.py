@@ -119,6 +119,18 @@ async def test_a_header_goes_before_a_certificate_which_never_covers_a_bad_one()
             await made.authenticate(shown(header, key=key, certificate=CARL))
 
 
+@pytest.mark.parametrize(("site", "in_"), [(b"cross-site", False), (b"same-site", False), (b"same-origin", True), (b"none", True)])
+async def test_the_page_of_another_site_does_not_ask_by_the_certificate_that_a_browser_shows(site: bytes, in_: bool) -> None:
+    asked = Credentials({b"sec-fetch-site": site}, certificate=CARL)
+    if in_:
+        assert (await chain().authenticate(asked)).username == "carl"
+    else:
+        with pytest.raises(Unauthorized):
+            await chain().authenticate(asked)
+    by_token = Credentials({b"sec-fetch-site": site, b"authorization": b"Bearer admin-token"}, certificate=CARL)
+    assert await chain().authenticate(by_token) == ADMIN
+
+
 async def test_a_certificate_gives_its_names_and_holds_in_its_time_alone() -> None:
     carl = await chain().authenticate(shown(certificate=CARL))
     assert carl.groups == ("team", "system:authenticated")

@@ -379,6 +379,28 @@ async def test_a_watch_holds_a_seat_only_until_it_has_begun() -> None:
         at.app.end_watches()
 
 
+async def test_one_identity_has_only_so_many_watches_open_and_others_have_theirs() -> None:
+    async with door(Settings(watches=2)) as at, anyio.create_task_group() as tasks:
+
+        async def watch(who: str) -> Answer:
+            answer = Answer()
+            tasks.start_soon(partial(at.ask, who, f"{CONFIGMAPS}?watch=1", into=answer))
+            while not answer.status:
+                await anyio.lowlevel.checkpoint()
+            return answer
+
+        opened = [(await watch(who)).status for who in ("ann", "ann", "bob", "admin", "admin", "admin", "robot", "robot", "robot")]
+        assert opened == [200] * 9, "those who are exempt have no bound"
+        refused = await watch("ann")
+        assert (refused.status, refused.headers[RETRY]) == (429, b"10")
+        assert refused.document["message"].startswith("ann has 2 watches open")
+        assert (await at.ask("ann", CONFIGMAPS)).status == 200
+        at.app.end_watches()
+        while at.app.watchers:
+            await anyio.lowlevel.checkpoint()
+        assert not at.flow._watches
+
+
 async def test_who_waits_too_long_is_refused_and_who_goes_away_leaves_the_queue() -> None:
     async with door(Settings(writing=1, wait_seconds=0.02)) as at:
         held = at.flow.writing

@@ -373,3 +373,21 @@ async def test_whoever_writes_the_copy_of_what_a_role_is_made_of_may_write_that_
             await strict.do("patch", path, change, **more)
     with pytest.raises(Forbidden):
         await strict.do("patch", f"{CLUSTER_ROLES}/system:basic-user", {"rules": exact}, **more)
+
+
+async def test_whoever_may_change_an_object_but_not_delete_it_does_not_let_it_expire(strict: World) -> None:
+    await give(strict, rule("get create update patch", "widgets", "reference.example.com"))
+    mine = {"metadata": {"name": "mine", "annotations": {"skep.dev/ttl": "1h"}}, "spec": {"size": 1}}
+    await strict.do("create", WIDGETS, mine, who=ANN)
+    await strict.make(WIDGETS, "w", spec={"size": 1})
+    soon = {"metadata": {"annotations": {"skep.dev/ttl": "1s"}}}
+    for name in ("w", "mine"):
+        said = await refused(strict, "patch", f"{WIDGETS}/{name}", soon, content_type=MERGE_PATCH)
+        assert f'widgets.reference.example.com "{name}" is forbidden: User "ann" cannot delete it' in said
+    applied = b"apiVersion: reference.example.com/v1\nkind: Widget\nmetadata: {name: w, annotations: {skep.dev/ttl: 1s}}\n"
+    await refused(strict, "patch", f"{WIDGETS}/w", applied, content_type=APPLY_PATCH, query="fieldManager=me")
+    for change in ({"spec": {"size": 2}}, {"metadata": {"annotations": {"skep.dev/ttl": None}}}):
+        await strict.do("patch", f"{WIDGETS}/mine", change, who=ANN, content_type=MERGE_PATCH)
+    await give(strict, rule("delete", "widgets", "reference.example.com", names="w"), name="more")
+    await strict.do("patch", f"{WIDGETS}/w", soon, who=ANN, content_type=MERGE_PATCH)
+    await refused(strict, "patch", f"{WIDGETS}/mine", soon, content_type=MERGE_PATCH)

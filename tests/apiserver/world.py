@@ -14,6 +14,7 @@ from admission.identity import ADMIN, AUTHENTICATED, MASTERS, Identity, TokenRev
 from admission.key_rules import KeyRules
 from admission.review import Admitter, Attributes, Decision, Review
 from admission.reviews import NO_TOKENS, Reviews
+from admission.ttl_rules import TtlRules
 from apiserver.admitting import Admission
 from apiserver.answering import review_answers
 from apiserver.bootstrapping import bring
@@ -202,7 +203,7 @@ async def opened(
     async with open_store("sqlite://", options) as store:
         who = authorization(registry, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
-        asked = (KeyRules(who), *admitters, Policies(registry, store, who), *guards)
+        asked = (KeyRules(who), TtlRules(who), *admitters, Policies(registry, store, who), *guards)
         handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
         registry.report_conversions(
             lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
