@@ -89,7 +89,7 @@ def variables(review: Review[Document], address: Address, access: Access, names:
     """What expressions see of a write, in the version of `address`: object, oldObject, and those of request and authorizer that are
     in `names`."""
     kind, version = _asked(review)
-    target = seen_version(kind, version, address)
+    target = seen_version(kind, review.asked or version, address)
     change = between(version, target)
     new = None if review.operation == "DELETE" else review.new
     found: dict[str, Any] = {
@@ -115,7 +115,7 @@ def request_of(review: Review[Document], target: Version) -> Document:
     kind, version = _asked(review)
     request: Document = {
         **_names(kind, target, ""),
-        **_names(kind, version, "request"),
+        **_names(kind, review.asked or version, "request"),
         "name": review.name,
         "operation": review.operation,
         "userInfo": user_info(review.identity),

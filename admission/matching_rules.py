@@ -165,7 +165,7 @@ def exempt(kind: Kind) -> bool:
 
 def subject_of(review: Review[dict[str, Any]], labels_of: Callable[[str], Labels | None]) -> Subject:
     """What a review is about. `labels_of` gives the labels of a namespace; one that is not there has none."""
-    kind, version = review.kind, review.version
+    kind, version = review.kind, review.path_version
     if kind is None or version is None:
         raise ValueError("a review that names no kind matches no rule")
     labels = tuple(_labels(document) for document in (review.new, review.old) if document is not None)

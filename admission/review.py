@@ -71,7 +71,9 @@ class Review(msgspec.Struct, Generic[T], frozen=True):
     `operation` is CREATE, UPDATE or DELETE. `warn` adds a Warning header to the answer, `note` an annotation to the audit event
     (a key and a text; a handler's key begins with its name, whatever it says).
 
-    `kind` and `version` are those of the path. `namespace` is empty for what belongs to none. `options` are those of the request
+    `kind` is that of the path, and `version` that of the documents: the one of the path or, where versions differ in their shapes,
+    the one that is stored; `asked` is then the one of the path. `namespace` is empty for what belongs to none. `options` are those
+    of the request
     (`{"apiVersion": "meta.k8s.io/v1", "kind": "CreateOptions", ...}`).
 
     For an `Admitter`: `changed` tells the audit log who made of a document what (a name, before, after); `again` says that this is
@@ -93,6 +95,12 @@ class Review(msgspec.Struct, Generic[T], frozen=True):
     note: Callable[[str, str], None] = unnoted
     changed: Callable[[str, Mapping[str, Any], Mapping[str, Any]], None] = unchanged
     again: bool = False
+    asked: Version | None = None
+
+    @property
+    def path_version(self) -> Version | None:
+        """The version of the path."""
+        return self.asked or self.version
 
     @property
     def object(self) -> Any:

@@ -108,7 +108,7 @@ class WebhookIndex:
 
     def about(self, review: Review[Any]) -> Found:
         """Who could be asked, as far as can be told without the object."""
-        kind, version = review.kind, review.version
+        kind, version = review.kind, review.path_version
         if not self._configurations or kind is None or version is None or exempt(kind):
             return NOBODY
         key = (id(kind), version.name, review.operation, review.subresource)

@@ -27,6 +27,8 @@ from apiserver.stored import in_version
 from apiserver.target import Target
 from registry import metadata as meta
 from registry.errors import BadRequest, Cause, InternalError, Invalid
+from registry.kinds import Version
+from registry.ways import ConversionError
 from storage.store import Record
 
 META = "meta.k8s.io/v1"
@@ -163,11 +165,26 @@ class Admission:
         concerned = self._concerned(review)
         if steps is None and not concerned:
             return
-        old = in_version(target.version, record)
-        review = replace(review, new=old, old=old)
+        old, version = _removed(target, record)
+        review = replace(review, new=old, old=old, version=version, asked=target.asked or target.version)
         found = await _found(steps, concerned, review, broken=False)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
+
+
+def _removed(target: Target, record: Record) -> tuple[Document, Version]:
+    """The object of a delete, in the version in which it is reviewed: that which the kind is stored in, or, so that what cannot be
+    converted can be deleted, that in which it is stored itself."""
+    kind, version = target.kind, target.version
+    if version.ways is not None and not version.ways.exact:
+        version = kind.storage
+    try:
+        return in_version(version, record), version
+    except ConversionError:
+        stored = next((each for each in kind.versions if each.api_version == record.api_version), None)
+        if stored is None:
+            raise
+        return in_version(stored, record), stored
 
 
 async def _by_one(admitter: Admitter, review: Review[Document]) -> Document:
@@ -221,6 +238,7 @@ def _review(
         options,
         note=call.note,
         changed=call.changed,
+        asked=target.asked,
     )
 
 

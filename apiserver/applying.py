@@ -186,14 +186,15 @@ def _form(target: Target, version: Version) -> Form:
 
 
 def _between(source: Version, wanted: Version) -> Callable[[Document], Document]:
-    """What brings a document of one version into another, by way of the stored one."""
-    if source is wanted or (source.codec is None and wanted.codec is None):
+    """What brings a document of one version into another. Of an object that is not there yet nothing is converted."""
+    ways = source.ways
+    if ways is None or ways.same(source.api_version, wanted.api_version):
         return lambda document: document
 
     def convert(document: Document) -> Document:
-        stored = document if source.codec is None else source.codec.encode(document)
-        found = stored if wanted.codec is None else wanted.codec.decode(stored)
-        return {**found, "apiVersion": wanted.api_version, "kind": wanted.kind}
+        return (
+            ways.convert({**document, "apiVersion": source.api_version}, wanted.api_version, quiet=True) if document else document
+        )
 
     return convert
 

@@ -17,10 +17,11 @@ from actors.door import Page, Query
 from admission.identity import Identity
 from apiserver import refusals
 from apiserver.calls import Answer, Call
+from apiserver.lists import convertible
 from apiserver.manager import Manager
 from apiserver.options import ListOptions
 from apiserver.patching import MERGE_PATCH
-from apiserver.stored import in_version, seen_as
+from apiserver.stored import in_version, is_convertible, seen_as
 from apiserver.target import Target
 from registry.declarations import Place
 from registry.errors import ExpiredError, InternalError, Invalid
@@ -101,7 +102,7 @@ class ManagerDoor:
         async for changes in follow(self._manager, target.kind.resource, after):
             seen = [(op, change) for change in changes if (op := matcher.seen_as(change)) is not None]
             if seen:
-                yield [(Op[op.name], in_version(target.version, seen_as(change, op))) for op, change in seen]
+                yield [(Op[op.name], in_version(target.version, seen_as(change, op, target.version))) for op, change in seen]
 
     async def _handle(
         self, verb: str, target: Target, body: Document | None = None, *, query: Parameters | None = None, content_type: str = ""
@@ -126,15 +127,16 @@ class ManagerSource:
         """All objects of a kind."""
         kind, version = self._find(model)
         snapshot = self._manager.store.list(kind)
-        return Listing(snapshot.revision, [HeldRecord(record, version) for record in snapshot.records])
+        records = snapshot.records
+        if version.ways is not None:
+            records = (await convertible(version, records))[0]
+        return Listing(snapshot.revision, [HeldRecord(record, version) for record in records])
 
     async def watch(self, model: type, after: int) -> AsyncGenerator[Sequence[SeenChange], None]:
         """Every change after a revision. Raises ExpiredError."""
         kind, version = self._find(model)
         async for changes in follow(self._manager, kind, after):
-            yield [
-                SeenChange(change.op is StoreOp.DELETED, change.revision, HeldRecord(change.record, version)) for change in changes
-            ]
+            yield [_seen(change, version) for change in changes]
 
     def _find(self, model: type) -> tuple[str, Version]:
         found = self._manager.registry.of_model(model)
@@ -198,6 +200,14 @@ class HeldRecord(msgspec.Struct, frozen=True, gc=False):
     def document(self) -> Document:
         """The object in the version that the actor was written against."""
         return in_version(self.version, self.record)
+
+
+def _seen(change: Change, version: Version) -> SeenChange:
+    """What cannot be converted to the version of the actor is gone, as far as it can see: it acts on nothing unread."""
+    record, gone = change.record, change.op is StoreOp.DELETED
+    if version.ways is not None and not is_convertible(version, record):
+        record, gone = change.previous or record, True
+    return SeenChange(gone, change.revision, HeldRecord(record, version))
 
 
 def _unmanaged(desired: bytes) -> bytes:

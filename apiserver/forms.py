@@ -13,7 +13,7 @@ from typing import Any
 import msgspec
 
 from apiserver.negotiation import JSON, YAML, Form, Shape
-from apiserver.stored import document_of, in_version, seen_as
+from apiserver.stored import converted, document_of, seen_as
 from registry.documents import dump_yaml
 from registry.errors import BadRequest, NotAcceptable
 from registry.jsonpath import JSONPath
@@ -73,8 +73,7 @@ def check_view(view: View, *, collection: bool) -> None:
 
 def object_json(kind: Kind, version: Version, record: Record, item_head: bytes = b"") -> bytes:
     """One object in a version, as JSON. `item_head` replaces the head (items of built-in lists carry no type)."""
-    if version.codec is not None:
-        return _encode(in_version(version, record))
+    record = converted(version, record)
     skip = len(head(record.api_version, kind.name))
     begin = item_head or version.head
     revision = b'"resourceVersion":"%d",' % record.revision if record.revision else b""
@@ -100,6 +99,7 @@ def _shaped(view: View, record: Record, *, with_columns: bool) -> bytes:
 
 
 def _metadata(view: View, record: Record) -> bytes:
+    record = converted(view.version, record)
     inside = bytes(_raw_metadata(record.desired).metadata)[1:]
     begin = f'{{"kind":"PartialObjectMetadata","apiVersion":"meta.k8s.io/{view.form.version}","metadata":{{'.encode()
     return b"".join((begin, b'"resourceVersion":"%d",' % record.revision if record.revision else b"", inside, b"}"))
@@ -142,9 +142,10 @@ def _list_json(view: View, page: Page) -> Iterator[bytes]:
     if not shows_objects:
         return _chunks(begin, (_metadata(view, record) for record in page.records), b"]}")
     item_head = b'{"metadata":{' if view.kind.strategy.builtin else view.version.head
-    if view.version.codec is not None:
-        return _chunks(begin, (object_json(view.kind, view.version, record, item_head) for record in page.records), b"]}")
-    return _joined(begin, view.kind.name, item_head, page.records)
+    records: Iterable[Record] = page.records
+    if view.version.ways is not None:
+        records = (converted(view.version, record) for record in records)
+    return _joined(begin, view.kind.name, item_head, records)
 
 
 def _joined(begin: bytes, kind: str, item_head: bytes, records: Iterable[Record]) -> Iterator[bytes]:
@@ -196,7 +197,7 @@ def event(view: View, change: Change, op: Op, *, first: bool) -> bytes:
     key = (view.key, op, first and view.form.shape is Shape.TABLE)
     line = change.derived.get(key)
     if line is None:
-        line = change.derived[key] = event_line(op.value, _shaped(view, seen_as(change, op), with_columns=first))
+        line = change.derived[key] = event_line(op.value, _shaped(view, seen_as(change, op, view.version), with_columns=first))
     found: bytes = line
     return found
 
@@ -261,7 +262,7 @@ def _table(view: View, metadata: Document, records: Iterable[Record]) -> Documen
 
 
 def _cells(view: View, record: Record) -> list[Any]:
-    document = document_of(record)
+    document = document_of(converted(view.version, record))
     if view.version.printer is not None:
         return view.version.printer.cells(document, view.now)
     return [record.key.name, *(_cell(column, _path(column.path).first(document), view.now) for column in view.version.columns)]

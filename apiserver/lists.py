@@ -11,19 +11,25 @@ from binascii import Error as Base64Error
 from bisect import bisect_right
 from collections.abc import Sequence
 
+import anyio
 import msgspec
 
 from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import ListOptions, revision
+from apiserver.stored import converted
 from apiserver.target import Target
 from registry.errors import BadRequest, Cause, ExpiredError, Timeout, details
+from registry.kinds import Version
+from registry.ways import ConversionError
 from storage.store import Expired, Key, Record, Snapshot, Store
 
 FUTURE_WAIT = 3.0
 """Seconds that a read waits for a revision that is not there yet."""
 BATCH = 256
-"""Objects of a collection that are deleted at once."""
+"""Objects of a collection that are deleted, or converted, at once."""
+SPOILT = 10
+"""Objects that cannot be shown, and are named in the warnings of a list."""
 
 
 class Token(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -135,6 +141,23 @@ def _expired_token(token: Token) -> ExpiredError:
 
 def _named(records: Sequence[Record], name: str) -> Sequence[Record]:
     return [record for record in records if record.key.name == name]
+
+
+async def convertible(version: Version, records: Sequence[Record]) -> tuple[list[Record], list[str]]:
+    """The objects in a version, and what is to be said of those that cannot be converted to it: they are left out, like what does
+    not match. Others have their turn meanwhile."""
+    found: list[Record] = []
+    spoilt: list[str] = []
+    for place, record in enumerate(records):
+        if place % BATCH == BATCH - 1:
+            await anyio.lowlevel.checkpoint()
+        try:
+            found.append(converted(version, record))
+        except ConversionError as error:
+            if len(spoilt) < SPOILT:
+                spoilt.append(f"left out: {error.message.removeprefix('Internal error occurred: ')}")
+    more = len(records) - len(found) - len(spoilt)
+    return found, [*spoilt, f"left out: {more} more objects that cannot be converted"] if more else spoilt
 
 
 def _cut(records: Sequence[Record], at: int, matcher: Matcher, limit: int) -> Page:

@@ -24,14 +24,15 @@ import msgspec
 from msgspec.structs import replace
 
 from admission.identity import is_server
-from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling
+from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling, shaping
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
+from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
 from apiserver.quotas import Quotas
 from apiserver.roles import Authorization
-from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
+from apiserver.stored import converted, document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
 from registry.errors import (
@@ -44,7 +45,7 @@ from registry.errors import (
     NotFound,
     ServiceUnavailable,
 )
-from registry.kinds import Registry
+from registry.kinds import Kind, Registry
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
@@ -148,13 +149,28 @@ class Manager:
         await lists.caught_up(self.store, text(call.query, "resourceVersion"))
         record = self._record(call.target)
         if call.target.subresource == "scale":
-            return Answer(document=scaling.scale_of(call.target.kind, document_of(record)))
-        return Answer(record=record)
+            return Answer(document=self._scale(call.target.kind, record))
+        return Answer(record=converted(call.target.version, record))
 
     async def list(self, call: Call) -> Answer:
         """A page of a collection, all of it from one moment."""
         options = list_options(call.query, watch=False)
-        return Answer(page=await lists.page(self.store, call.target, self.matcher(call, options), options))
+        return Answer(page=await self._shown(call, await lists.page(self.store, call.target, self.matcher(call, options), options)))
+
+    async def _shown(self, call: Call, page: Page) -> Page:
+        """The page in the version of the path. What cannot be converted is left out, and told of."""
+        version = call.target.version
+        if version.ways is None:
+            return page
+        records, spoilt = await lists.convertible(version, page.records)
+        for warning in spoilt:
+            call.warn(warning)
+        return replace(page, records=records)
+
+    @staticmethod
+    def _scale(kind: Kind, record: Record) -> Document:
+        """The Scale of an object, whose paths are those of the stored version."""
+        return scaling.scale_of(kind, in_version(kind.storage, record))
 
     def matcher(self, call: Call, options: ListOptions) -> Matcher:
         """What a list or a watch is about. Raises BadRequest."""
@@ -199,11 +215,11 @@ class Manager:
         self, call: Call, options: WriteOptions, document: Document, causes: Sequence[Cause], require: tuple[Key, int] | None
     ) -> Answer:
         kind = call.target.kind
-        document = await self._admission.admit(call, options, document, None, causes)
+        document, views = await shaping.admitted(self._admission, call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
         guard = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
-        write = put(kind, call.target.version, key, document, expect=0, require=require, guard=guard)
+        write = put(kind, views or call.target.version, key, document, expect=0, require=require, guard=guard)
         prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:
             raise self._taken(call.target, key)
@@ -288,7 +304,8 @@ class Manager:
     async def _rescale(self, call: Call, options: WriteOptions, ask: Callable[[Document], Document]) -> Answer:
         """Writes the replicas of a Scale into the object that it is a view of."""
         kind = call.target.kind
-        inner = replace(call, target=replace(call.target, subresource="scale"))
+        version = call.target.version if shaping.shaped(kind.storage) is None else kind.storage
+        inner = replace(call, target=replace(call.target, version=version, subresource="scale", asked=call.target.version))
 
         def propose(old: Document) -> intake.Intake:
             wanted = ask(scaling.scale_of(kind, old))
@@ -297,7 +314,7 @@ class Manager:
         answer = await self._rewrite(inner, options, propose)
         if answer.record is None:
             raise InternalError("a write of /scale was answered without its object")
-        return Answer(document=scaling.scale_of(kind, document_of(answer.record)))
+        return Answer(document=self._scale(kind, answer.record))
 
     async def _rewrite(self, call: Call, options: WriteOptions, propose: Callable[[Document], intake.Intake]) -> Answer:
         """Decides on the newest state and writes."""
@@ -335,11 +352,11 @@ class Manager:
         new["metadata"]["resourceVersion"] = str(record.revision)
         part = "status" if subresource == "status" else ""
         causes = list(version.schema.apply(new, old=old, part=part).causes) if taken.causes else []
-        new = await self._admission.admit(call, options, new, old, causes)
+        new, views = await shaping.admitted(self._admission, call, options, new, (old, record), causes)
         new = applying.owned(target, taken, old, new, lambda: self._writer(call, options))
-        if new == old:
+        if new == old and (views is None or shaping.unchanged(views, version, record)):
             return Answer(record=record)
-        write = put(kind, version, record.key, new, expect=record.revision)
+        write = put(kind, views or version, record.key, new, expect=record.revision)
         prepare.check_size(write.desired, write.status, self._largest, record)
         gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)
         if options.dry_run or gone:
@@ -365,19 +382,19 @@ class Manager:
         kind = target.kind
         deleting.check(target, record, options)
         await self._admission.admit_delete(call, target, options, record)
-        old = deleting.propagated(kind, document_of(record), options.propagation)
+        old = deleting.propagated(kind, document_of(record), options.propagation)  # in the version in which it is stored, and stays
         if not prepare.held(kind, old):
             if not options.dry_run:
                 await self._commit(call, Remove(record.key, record.revision))
             shown = in_version(target.version, record) if kind.strategy.answers_deleted else deleting.gone(target, record)
             return Answer(document=shown)
         if "deletionTimestamp" in old["metadata"]:
-            return Answer(record=record)
+            return shaping.marked_answer(target, record)
         waiting = prepare.marked(kind, old, self._now())
-        write = put(kind, kind.storage, record.key, waiting, expect=record.revision)
+        write = shaping.marked(kind, record, waiting)
         if options.dry_run:
-            return Answer(record=unstored(write, record.revision))
-        return Answer(record=(await self._commit(call, write)).record)
+            return shaping.marked_answer(target, unstored(write, record.revision))
+        return shaping.marked_answer(target, (await self._commit(call, write)).record)
 
     async def delete_collection(self, call: Call) -> Answer:
         """Deletes what a list would show; answers that list. Objects that others delete meanwhile are no error."""
@@ -405,4 +422,4 @@ class Manager:
                     tasks.start_soon(one, record)
         if refused:
             raise refused[0]
-        return Answer(page=page)
+        return Answer(page=await self._shown(call, page))

@@ -11,10 +11,11 @@ from typing import Any
 
 import msgspec
 
-from apiserver.stored import document_of
+from apiserver.stored import converted, document_of, is_convertible
 from registry.jsonpath import JSONPath
 from registry.kinds import Kind, Version
 from registry.selectors import FieldSelector, LabelSelector, unknown_field, unsupported_field
+from registry.ways import ConversionError
 from storage.store import Change, Op, Record
 
 
@@ -47,6 +48,7 @@ class Matcher:
         self.namespace = namespace
         self._labels = labels or None
         self._fields = fields or None
+        self._version = version
         self._paths = {path: version.selectable[path] for path in fields.paths if path in version.selectable}
         self.selective = self._labels is not None or self._fields is not None
         self.name = fields.requires("metadata.name") if self._fields else None
@@ -70,11 +72,30 @@ class Matcher:
             return True
         if not self._paths:
             return self._fields.matches(self._getter(record))
-        document = _once(change, ("document", before), document_of, record)
+        document = _once(change, ("document", before, self._version.api_version), self._document, record)
         return self._fields.matches(lambda path: self._value(path, record, document))
 
     def seen_as(self, change: Change) -> Op | None:
-        """What a change is to this watcher: what comes to match is ADDED, what ceases to match is DELETED. None: nothing."""
+        """What a change is to this watcher: what comes to match is ADDED, what ceases to match is DELETED. None: nothing.
+
+        What cannot be converted to the version of the watch is not in its lists, so it is as if it did not match.
+        """
+        op = self._selected(change)
+        return op if op is None or self._version.ways is None else self._convertible(change, op)
+
+    def _convertible(self, change: Change, op: Op) -> Op | None:
+        name = self._version.api_version
+
+        def can(record: Record) -> bool:
+            return is_convertible(self._version, record)
+
+        before = change.previous is not None and op is not Op.ADDED and _once(change, ("shown", True, name), can, change.previous)
+        after = op is not Op.DELETED and _once(change, ("shown", False, name), can, change.record)
+        if after:
+            return Op.MODIFIED if before else Op.ADDED
+        return Op.DELETED if before else None
+
+    def _selected(self, change: Change) -> Op | None:
         if not self.selective:
             return change.op if self.namespace is None or change.record.key.namespace == self.namespace else None
         before = self.matches_change(change, before=True)
@@ -84,8 +105,15 @@ class Matcher:
         return Op.DELETED if before else None
 
     def _getter(self, record: Record) -> Callable[[str], str]:
-        document = document_of(record) if self._paths else {}
+        document = self._document(record) if self._paths else {}
         return lambda path: self._value(path, record, document)
+
+    def _document(self, record: Record) -> dict[str, Any]:
+        """The object in the version of whoever asks; empty, when it cannot be converted."""
+        try:
+            return document_of(converted(self._version, record))
+        except ConversionError:
+            return {}
 
     def _value(self, path: str, record: Record, document: dict[str, Any]) -> str:
         if path in self._paths:

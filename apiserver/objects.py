@@ -19,14 +19,14 @@ from apiserver import refusals
 from apiserver.calls import Answer, Call
 from apiserver.manager import Manager
 from apiserver.patching import MERGE_PATCH
-from apiserver.stored import document_of, in_version
+from apiserver.stored import document_of, in_version, is_convertible
 from apiserver.target import Target
 from registry.errors import ExpiredError, InternalError, Invalid, NotFound
 from registry.expiring import TTL_ANNOTATION, of_annotation, of_event
 from registry.kinds import Kind, Registry
 from storage.sql import SqlStore
 from storage.store import Change as StoreChange
-from storage.store import Closed, Cursor, Expired, Op, Record, Unavailable
+from storage.store import Closed, Cursor, Expired, Key, Op, Record, Unavailable
 
 Document = dict[str, Any]
 
@@ -87,7 +87,9 @@ class FactsOf:
             return None
         if metadata.annotations is not None and metadata.annotations.ttl is not None:
             return of_annotation(metadata.annotations.ttl, metadata.creation_timestamp or "")
-        return kind.ttl.expires(document_of(record)) if kind.ttl is not None else None
+        if kind.ttl is None or not is_convertible(kind.storage, record):
+            return None
+        return kind.ttl.expires(in_version(kind.storage, record))
 
 
 class StoreObjects:
@@ -278,10 +280,13 @@ class ManagerReach:
         return await self._manager.handle(Call(self._identity, verb, target, {}, b"" if body is None else body, content_type))
 
     def _target(self, ref: Ref, subresource: str = "") -> Target:
-        kind = self._manager.registry.of_resource(ref.resource)
+        kind, key = self._manager.registry.of_resource(ref.resource), Key(*ref)
         if kind is None:
             raise InternalError(f"{ref.resource} is not a kind that this server knows")
-        return Target(kind, kind.storage, ref.namespace or None, ref.name, subresource)
+        version = kind.storage
+        if version.ways is not None and (record := self._manager.store.get(key)) is not None:
+            version = self._manager.registry.version_of(kind, record.api_version)  # also of what cannot be converted
+        return Target(kind, version, ref.namespace or None, ref.name, subresource)
 
 
 def _paged(records: Sequence[Record]) -> Iterator[Sequence[Record]]:

@@ -164,7 +164,7 @@ class Policies:
 
     def _bound(self, review: Review[Document]) -> tuple[_Bound, ...]:
         """What could be about such a write, as far as rules alone tell."""
-        kind, version = review.kind, review.version
+        kind, version = review.kind, review.path_version
         if kind is None or version is None or exempt(kind):
             return ()
         key = (kind.resource, version.api_version, review.subresource, review.operation)

@@ -1,6 +1,7 @@
 """Documents and the records that they are stored as, each made of the other. Pure.
 
-A record is in the version that the kind is stored in; a document is in the version of whoever asked.
+A record is in the version that it was written in last, as the kind was stored then; a document is in the version of whoever asks.
+What is made of a record for another version is remembered (`registry.remembering`): reading it again costs a look-up.
 """
 
 from __future__ import annotations
@@ -13,6 +14,8 @@ from apiserver.target import Target
 from registry.documents import canonical
 from registry.errors import BadRequest
 from registry.kinds import Kind, Version
+from registry.views import MARK, Views, closed, opened
+from registry.ways import ConversionError, Ways
 from storage.store import Change, Guard, Key, Op, Put, Record
 
 Document = dict[str, Any]
@@ -49,17 +52,53 @@ def document_of(record: Record) -> Document:
 
 
 def in_version(version: Version, record: Record) -> Document:
-    """A stored object as a document in a version."""
-    document = document_of(record)
-    if version.codec is not None:
-        document = version.codec.decode(document)
+    """A stored object as a document in a version. Raises ConversionError."""
+    document = document_of(record if version.ways is None else converted(version, record))
     document["apiVersion"], document["kind"] = version.api_version, version.kind
     return document
 
 
+def converted(version: Version, record: Record) -> Record:
+    """A stored object as it would be if it was stored in this version. Raises ConversionError: again and again, but tried once."""
+    ways = version.ways
+    if ways is None or (ways.same(record.api_version, version.api_version) and MARK not in record.desired):
+        return record
+    place = (record.key, version.api_version)
+    found: Record | ConversionError | None = ways.memory.get(place, record)
+    if found is None:
+        try:
+            found = _convert(version, ways, record)
+        except ConversionError as error:
+            found = error
+        cost = len(found.desired) + len(found.status) if isinstance(found, Record) else FAILURE
+        ways.memory.put(place, record, found, cost + BESIDE)
+    if isinstance(found, ConversionError):
+        raise ConversionError(found.message, details=found.details) from found.__cause__
+    return found
+
+
+def _convert(version: Version, ways: Ways, record: Record) -> Record:
+    views = opened(ways, document_of(record))
+    encoded = canonical(views.seen(version.api_version))
+    return msgspec.structs.replace(record, api_version=version.api_version, desired=encoded.desired, status=encoded.status)
+
+
+def is_convertible(version: Version, record: Record) -> bool:
+    """Whether the object can be shown in a version."""
+    try:
+        converted(version, record)
+    except ConversionError:
+        return False
+    return True
+
+
+FAILURE, BESIDE = 1_000, 500
+"""Bytes that a failure, and everything else that is remembered of an object, are counted as."""
+
+
 def put(
     kind: Kind,
-    version: Version,
+    form: Version | Views,
     key: Key,
     document: Document,
     *,
@@ -67,15 +106,33 @@ def put(
     require: tuple[Key, int] | None = None,
     guard: Guard | None = None,
 ) -> Put:
-    """The write of a document that is in `version`, in the version that the kind is stored in."""
+    """The write of a document in the version that the kind is stored in. `form` is the version that it is in, or all forms that
+    there are of it. Raises ConversionError."""
     storage = kind.storage
-    if version.codec is not None:
-        document = version.codec.encode(document)
-    if document.get("apiVersion") != storage.api_version:
+    if isinstance(form, Views):
+        document = _settled(form, storage, document)
+    elif form.ways is not None:
+        document = form.ways.convert({**document, "apiVersion": form.api_version}, storage.api_version)
+    elif document.get("apiVersion") != storage.api_version:
         document = {**document, "apiVersion": storage.api_version}
+    return as_it_is(key, document, expect=expect, require=require, guard=guard)
+
+
+def _settled(views: Views, storage: Version, document: Document) -> Document:
+    views = views.with_metadata(document["metadata"])
+    try:
+        return closed(*views.settled(storage.api_version))
+    except ConversionError:
+        return views.unsettled()
+
+
+def as_it_is(
+    key: Key, document: Document, *, expect: int, require: tuple[Key, int] | None = None, guard: Guard | None = None
+) -> Put:
+    """The write of a document in the very form that it has, with whatever is kept aside in it."""
     encoded = canonical(document)
     uid = document["metadata"]["uid"]
-    return Put(key, uid, storage.api_version, encoded.desired, encoded.status, expect, require, None, guard)
+    return Put(key, uid, document["apiVersion"], encoded.desired, encoded.status, expect, require, None, guard)
 
 
 def unstored(write: Put, revision: int) -> Record:
@@ -88,8 +145,10 @@ def is_deleting(record: Record) -> bool:
     return _read_deleting(record.desired).metadata.deletion_timestamp is not None
 
 
-def seen_as(change: Change, op: Op) -> Record:
+def seen_as(change: Change, op: Op, version: Version) -> Record:
     """The object of a change as a watcher is shown it: what left a selector as it was before, with the revision of the change."""
+    if version.ways is not None and op is Op.DELETED and change.previous is not None:  # what is remembered of it, is found
+        return msgspec.structs.replace(converted(version, change.previous), revision=change.revision)
     if op is Op.DELETED and change.op is not Op.DELETED and change.previous is not None:
         return msgspec.structs.replace(change.previous, revision=change.revision)
     return change.record

@@ -31,6 +31,7 @@ class Target(msgspec.Struct, frozen=True, gc=False):
     name: str = ""
     subresource: str = ""
     watch_prefix: bool = False
+    asked: Version | None = None
 
 
 class PageNotFound(NotFound):

@@ -24,6 +24,7 @@ from apiserver.forms import View, added, bookmark, event, event_line
 from apiserver.lists import caught_up
 from apiserver.matching import Matcher
 from apiserver.options import ListOptions, revision
+from apiserver.stored import is_convertible
 from registry.errors import ExpiredError
 from storage.sql import SqlStore
 from storage.store import Change, Closed, Cursor, Expired, Snapshot, Unavailable
@@ -198,6 +199,8 @@ class Stream:
         for start in range(0, len(wanted), LINES):
             lines = []
             for record in wanted[start : start + LINES]:
+                if not is_convertible(self._view.version, record):
+                    continue
                 lines.append(added(self._view, record, first=not self._begun))
                 self._begun = True
             await self._line(b"".join(lines))

@@ -75,6 +75,9 @@ def make_manager(
         asked.append(webhooks(allows))
     asked += [KeyRules(allows), TtlRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
+    registry.report_conversions(
+        lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
+    )
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources}
     return make(registry, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)

@@ -1,4 +1,5 @@
-"""Documents from one version of a kind to another: by way of the form that is stored, which every version knows."""
+"""Documents from one version of a kind to another: by the converters of the kind, or under another name alone where all have one
+shape."""
 
 from __future__ import annotations
 
@@ -22,16 +23,17 @@ class Conversion:
 
 def between(here: Version, other: Version) -> Conversion | None:
     """The conversion of one version's documents to another's; None: they are the same."""
-    if here is other or (here.codec is other.codec and (here.api_version, here.kind) == (other.api_version, other.kind)):
+    if here is other or (here.ways is None and (here.api_version, here.kind) == (other.api_version, other.kind)):
         return None
     return Conversion(_one_way(here, other), _one_way(other, here))
 
 
 def _one_way(source: Version, target: Version) -> Convert:
+    ways = source.ways
+
     def convert(document: Document) -> Document:
-        if source.codec is not target.codec:
-            stored = document if source.codec is None else source.codec.encode(document)
-            document = stored if target.codec is None else target.codec.decode(stored)
+        if ways is not None:
+            document = ways.convert({**document, "apiVersion": source.api_version}, target.api_version)
         return {**document, "apiVersion": target.api_version, "kind": target.kind}
 
     return convert

@@ -3,7 +3,7 @@
 A `Kind` is stored once, as one resource (`probes.uptime.example`), and served in one or more `Version`s. A version says how an
 object
 looks in it: its schema, its columns, its warning when it is deprecated. Versions of one shape are served by relabelling what is
-stored; a version of another shape has a `Codec`.
+stored; where versions have different shapes, they have `Ways` to each other.
 
 A `Registry` is complete when it is built: everything that can be wrong with what was declared is found then, all of it at once, and
 nothing in it changes afterwards. To add a kind, build another one.
@@ -25,6 +25,7 @@ from registry.jsonpath import parse as parse_path
 from registry.lifecycle import UNSAID, Lifecycle
 from registry.names import dns1035_label, dns1123_label, dns1123_subdomain, version_key
 from registry.schema import Schema
+from registry.ways import ConversionError, Ways
 
 Document = dict[str, Any]
 NameRule = Callable[[str], list[str]]
@@ -66,14 +67,6 @@ class Printer:
 
     columns: tuple[Column, ...]
     cells: Callable[[Document, float], list[Any]]
-
-
-@dataclass(frozen=True, slots=True)
-class Codec:
-    """Turns the stored form of a document into a version's form and back; both take and give whole documents."""
-
-    decode: Callable[[Document], Document]
-    encode: Callable[[Document], Document]
 
 
 class Prepare(Protocol):
@@ -129,7 +122,8 @@ class Version:
     """One served form of a kind.
 
     `warning` is sent with every answer when the version is deprecated. `selectable` are the fields, besides name and namespace,
-    that field selectors may name, each with where it is found in the stored form.
+    that field selectors may name, each with where it is found. `ways` lead to the other versions of the kind; None: all have one
+    shape.
     """
 
     group: str
@@ -141,7 +135,7 @@ class Version:
     printer: Printer | None = None
     selectable: Mapping[str, JSONPath] = field(default_factory=dict)
     warning: str = ""
-    codec: Codec | None = None
+    ways: Ways | None = None
     check: Check = no_causes
     lifecycle: Lifecycle = UNSAID
     waived: Mapping[str, str] = field(default_factory=dict)
@@ -328,6 +322,12 @@ class Registry:
     def validators(self, kind: Kind) -> tuple[Handler, ...]:
         """The kind's validation handlers, in the order in which their causes are reported."""
         return self._validators.get(kind.resource, ())
+
+    def report_conversions(self, report: Callable[[ConversionError], None]) -> None:
+        """Has every conversion that fails told to `report`: the insides are in the cause of the error."""
+        for kind in self.kinds:
+            if kind.storage.ways is not None and not kind.strategy.builtin:
+                kind.storage.ways.report = report
 
     def version_of(self, kind: Kind, api_version: str) -> Version:
         """The version of a kind that a stored object says it is of; the storage version if that one is no longer declared."""

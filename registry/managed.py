@@ -22,10 +22,12 @@ from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
 from typing import NamedTuple
 
+from registry.carrying import carried
 from registry.errors import CAUSES_TOLD, Cause, ConflictError, shown
 from registry.fieldsets import NONE, Fields, difference, intersection, parse, paths, render, union
 from registry.merging import Comparison, compare, everything, fields_of, merge, remove, with_parents
 from registry.nodes import Document, Node
+from registry.ways import ConversionError
 
 APPLY = "Apply"
 UPDATE = "Update"
@@ -274,7 +276,7 @@ def _pruned(merged: Document, last: Entry, owners: Sequence[Entry], forms: Forms
             abandoned = difference(abandoned, with_parents(form.node, owner.fields))
     if not abandoned:
         return merged
-    pruned = form.back(remove(form.node, form.to(merged), abandoned))
+    pruned = _without(merged, form, abandoned)
     for owner in owners:
         its = forms(owner.api_version)
         if its is not None and owner.api_version != last.api_version:
@@ -285,9 +287,22 @@ def _pruned(merged: Document, last: Entry, owners: Sequence[Entry], forms: Forms
 def _with_owned(merged: Document, pruned: Document, form: Form, fields: Fields) -> Document:
     """The pruned document with those fields back that an owner claims in terms of another version."""
     whole = form.to(merged)
-    gone = difference(everything(form.node, whole), everything(form.node, form.to(pruned)))
+    lost = compare(form.node, whole, form.to(pruned))  # what is gone; and what is another, since converters fill in what is gone
+    gone = intersection(union(lost.removed, lost.written), everything(form.node, whole))
     unclaimed = difference(gone, with_parents(form.node, fields))
-    return pruned if unclaimed == gone else form.back(remove(form.node, whole, unclaimed))
+    return pruned if unclaimed == gone else _without(merged, form, unclaimed)
+
+
+def _without(merged: Document, form: Form, fields: Fields) -> Document:
+    """The document without what is called by these names in another form; what that form cannot hold of it stays."""
+    seen = form.to(merged)
+    less: Document = remove(form.node, seen, fields)
+    if seen is merged:
+        return less
+    try:
+        return dict(carried(merged, form.back(seen), form.back(less)))
+    except ConversionError:  # without them it is no object of that form; then they are what other forms name otherwise, and stay
+        return merged
 
 
 def _tracked(fields: Fields) -> Fields:

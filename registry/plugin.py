@@ -6,6 +6,9 @@
     @plugin.validates(Probe)
     def no_private_addresses(review): ...
 
+    @plugin.converts(ProbeV1Alpha1, Probe)
+    def upgrade(old): ...
+
     @plugin.actor(Probe)
     async def check(probe, client): ...
 
@@ -21,11 +24,23 @@ from typing import Any, TypeVar
 
 from registry import expiring, lifecycle
 from registry.actors import BUILTIN_ACTORS, user_of
+from registry.converters import Converter, Declared, sort_out, ways_of
 from registry.declarations import ActorDeclaration, DeclarationError
 from registry.expiring import Ttl
 from registry.handlers import Handler, texts
 from registry.jsonpath import parse as parse_path
-from registry.kinds import EXTERNAL, Column, Kind, Registry, RegistryError, Scale, Strategy, Version, selectable_paths
+from registry.kinds import (
+    EXTERNAL,
+    Column,
+    Kind,
+    Registry,
+    RegistryError,
+    Scale,
+    Strategy,
+    Version,
+    resource_name,
+    selectable_paths,
+)
 from registry.lifecycle import UNSAID, Lifecycle, Release
 from registry.names import dns1123_label, version_key
 from registry.promises import contradictions
@@ -82,6 +97,7 @@ class Plugin:
         self.defaulters: list[Handler] = []
         self.mutators: list[Handler] = []
         self.validators: list[Handler] = []
+        self.converters: list[Converter] = []
 
     def kind(
         self,
@@ -171,6 +187,23 @@ class Plugin:
         what they found is reported together."""
         return self._handler(model, self.validators, options)
 
+    def converts(self, old: type, new: type) -> Callable[[F], F]:
+        """The decorated function makes of an object of one version the same object in another: a value of `old` in, a value of
+        `new` out. It is a plain function, and never looks at anything but its argument.
+
+        Neighbours need one in each direction; from version to version the shortest way is taken. The metadata is the same in every
+        version: what the function does with it is not looked at. Where `new` cannot hold a field, leave it out: it is not lost.
+        """
+
+        def declare(function: F) -> F:
+            name, source = f"{self.name}.{getattr(function, '__name__', type(function).__name__)}", source_of(function)
+            if not inspect.isclass(old) or not inspect.isclass(new):
+                raise DeclarationError(source, f"{name}: a converter is declared for two models: @plugin.converts(Old, New)")
+            self.converters.append(Converter(name, old, new, function, source))
+            return function
+
+        return declare
+
     def _handler(self, model: type, handlers: list[Handler], options: dict[str, Any]) -> Callable[[F], F]:
         def declare(function: F) -> F:
             name, source = f"{self.name}.{getattr(function, '__name__', type(function).__name__)}", source_of(function)
@@ -237,9 +270,14 @@ def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
     for plugin in listed:
         for declaration in plugin.kinds:
             declared.setdefault((declaration.plural, declaration.group), []).append(declaration)
-    for declarations in declared.values():
+    resources = {each.model: resource_name(each.plural, each.group) for plugin in listed for each in plugin.kinds}
+    converters, spoilt = sort_out([converter for plugin in listed for converter in plugin.converters], resources)
+    problems += spoilt
+    for (plural, group), declarations in declared.items():
         try:
-            kinds.append(_kind(declarations, owners))
+            kind, wrong = _kind(declarations, owners, converters.get(resource_name(plural, group), ()))
+            kinds.append(kind)
+            problems += wrong
         except (TypeError, ValueError) as error:
             problems.append(f"{declarations[0].source}: {declarations[0].kind}: {error}")
             broken.update(declaration.model for declaration in declarations)
@@ -269,7 +307,9 @@ def _handler_problems(handler: Handler) -> list[str]:
     return [f"{handler.source}: {handler.name} takes one argument, the review"]
 
 
-def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> Kind:
+def _kind(
+    declarations: Sequence[KindDeclaration], owners: dict[type, str], converters: Sequence[Converter]
+) -> tuple[Kind, list[str]]:
     ordered = sorted(declarations, key=lambda declaration: version_key(declaration.version))
     chosen = [declaration for declaration in ordered if declaration.storage]
     if len(chosen) > 1:
@@ -277,19 +317,16 @@ def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> K
     current = [declaration for declaration in ordered if not declaration.deprecated]
     first = chosen[0] if chosen else (current or ordered)[0]
     for other in ordered:
-        if other.kind != first.kind or other.namespaced != first.namespaced:
-            raise ValueError(f"{other.source}: version {other.version} must have the same kind and scope as {first.version}")
-        if other.model is not first.model:
-            raise ValueError(
-                f"{other.source}: version {other.version} has another shape than {first.version}; converters are not there yet"
-            )
-        if other.owner not in (None, EXTERNAL):
-            raise ValueError(f"{other.source}: owner is {EXTERNAL!r} or left out, not {other.owner!r}")
+        _check_agreement(other, first)
         _check_paths(other)
-    versions = tuple(_version(declaration, first) for declaration in ordered)
+    named = [Declared(f"{each.group}/{each.version}", each.version, each.model, each.source) for each in ordered]
+    ways, problems = ways_of(first.kind, named, converters)
+    versions = tuple(replace(_version(declaration, first), ways=ways) for declaration in ordered)
     storage = versions[ordered.index(first)]
-    owner = EXTERNAL if any(declaration.owner == EXTERNAL for declaration in ordered) else owners.get(first.model, "")
-    return Kind(
+    owner = next((owners[declaration.model] for declaration in (first, *ordered) if declaration.model in owners), "")
+    if any(declaration.owner == EXTERNAL for declaration in ordered):
+        owner = EXTERNAL
+    kind = Kind(
         name=first.kind,
         plural=first.plural,
         singular=first.singular,
@@ -306,6 +343,17 @@ def _kind(declarations: Sequence[KindDeclaration], owners: dict[type, str]) -> K
         strategy=Strategy(check=expiring.check),
         source=first.source,
     )
+    return kind, problems
+
+
+def _check_agreement(other: KindDeclaration, first: KindDeclaration) -> None:
+    """What all versions of a kind have in common. Raises ValueError."""
+    if other.kind != first.kind or other.namespaced != first.namespaced:
+        raise ValueError(f"{other.source}: version {other.version} must have the same kind and scope as {first.version}")
+    if other.has_status != first.has_status:
+        raise ValueError(f"{other.source}: version {other.version} must have a status like {first.version}, or none like it")
+    if other.owner not in (None, EXTERNAL):
+        raise ValueError(f"{other.source}: owner is {EXTERNAL!r} or left out, not {other.owner!r}")
 
 
 def _check_paths(declaration: KindDeclaration) -> None:
@@ -335,7 +383,8 @@ def _check_paths(declaration: KindDeclaration) -> None:
 
 
 def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:
-    columns = declaration.columns or current.columns or (AGE,)
+    shared = declaration.model is current.model  # paths of another shape lead nowhere in this one
+    columns = declaration.columns or (current.columns if shared else ()) or (AGE,)
     if not any(column.name.lower() == "age" for column in columns):
         columns = (*columns, AGE)
     this = f"{declaration.group}/{declaration.version} {declaration.kind}"
@@ -352,7 +401,7 @@ def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:
         schema=schema_of(declaration.model),
         model=declaration.model,
         columns=tuple(replace(column, description=column.description or described(column)) for column in columns),
-        selectable=selectable_paths(declaration.selectable or current.selectable),
+        selectable=selectable_paths(declaration.selectable or (current.selectable if shared else ())),
         warning=warning,
         lifecycle=life,
         waived=declaration.waived,

@@ -7,11 +7,12 @@ from typing import Any
 
 from registry.errors import Cause, invalid
 from registry.jsonpath import parse
-from registry.kinds import EXTERNAL, Check, Codec, Column, Document, Kind, NameRule, Prepare, Printer, Strategy, Version, no_causes
+from registry.kinds import EXTERNAL, Check, Column, Document, Kind, NameRule, Prepare, Printer, Strategy, Version, no_causes
 from registry.names import config_key, dns1123_subdomain
 from registry.nodes import Dialect
 from registry.times import since
 from registry.typed import schema_of
+from registry.ways import Ways
 
 MIB = 1024 * 1024
 VERBS = ("create", "delete", "deletecollection", "get", "list", "patch", "update", "watch")
@@ -48,10 +49,10 @@ def version(
     table: Printer,
     *,
     selectable: Mapping[str, str] | None = None,
-    codec: Codec | None = None,
+    ways: Ways | None = None,
     check: Check = no_causes,
 ) -> Version:
-    """A served version of a built-in kind. `selectable` are paths in the stored form."""
+    """A served version of a built-in kind. `selectable` are paths in its own form."""
     return Version(
         group=group,
         name=name,
@@ -60,7 +61,7 @@ def version(
         model=model,
         printer=table,
         selectable={field: parse(path) for field, path in (selectable or {}).items()},
-        codec=codec,
+        ways=ways,
         check=check,
     )
 

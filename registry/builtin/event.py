@@ -10,9 +10,11 @@ from typing import Annotated, Any
 from registry.builtin.common import NAME, builtin, column, version, without_empty
 from registry.builtin.serviceaccount import ObjectReference
 from registry.errors import Cause, invalid, required
-from registry.kinds import Codec, Document, Printer
+from registry.kinds import Document, Printer
 from registry.resource import Format, Meta, MicroTime, Object, Struct, Time
 from registry.times import since
+from registry.typed import node_of
+from registry.ways import Form, Step, Ways
 
 NOTE_LIMIT = 1_024
 NAMES = {
@@ -200,16 +202,24 @@ CORE_FIELDS = {
     "source": ".source.component",
 }
 NEW_FIELDS = {
-    **{f"regarding.{field}": f".involvedObject.{field}" for field in REFERENCE},
+    **{f"regarding.{field}": f".regarding.{field}" for field in REFERENCE},
     **COMMON,
-    "reportingController": ".reportingComponent",
+    "reportingController": ".reportingController",
 }
+WAYS = Ways(
+    "Event",
+    {"v1": Form("core", node_of(CoreEvent)), "events.k8s.io/v1": Form("events", node_of(Event))},
+    (Step("core", "events", "event.decode", decode), Step("events", "core", "event.encode", encode)),
+    memory=0,
+    exact=True,
+)
+"""The two groups name the same fields differently. Nothing is remembered of Events: there are many, and each is read once."""
 EVENT = builtin(
     "Event",
     "events",
     (
-        version(CoreEvent, "", "v1", "Event", TABLE, selectable=CORE_FIELDS),
-        version(Event, "events.k8s.io", "v1", "Event", TABLE, selectable=NEW_FIELDS, codec=Codec(decode, encode), check=check_new),
+        version(CoreEvent, "", "v1", "Event", TABLE, selectable=CORE_FIELDS, ways=WAYS),
+        version(Event, "events.k8s.io", "v1", "Event", TABLE, selectable=NEW_FIELDS, ways=WAYS, check=check_new),
     ),
     prepare=prepare,
     check=check,

@@ -17,9 +17,10 @@ from admission.review import Review
 from registry.conversion import Conversion, between
 from registry.errors import Cause, Forbidden, InternalError
 from registry.handlers import Handler
-from registry.kinds import Codec, Version
+from registry.kinds import Version
 from registry.resource import Resource, Spec, replace
-from registry.typed import schema_of
+from registry.typed import node_of, schema_of
+from registry.ways import Form, Step, Ways
 from tests.admission.test_chain import Log, Thing, chain, handler, review, thing
 
 pytestmark = pytest.mark.anyio
@@ -231,8 +232,13 @@ def _downgraded(document: Document) -> Document:
     return {**document, "spec": {"length": str(document["spec"]["size"])}}
 
 
-NEW = Version("t.example", "v1", "Thing", schema_of(Thing), Thing)
-OLD = Version("t.example", "v1alpha1", "Thing", schema_of(OldThing), OldThing, codec=Codec(decode=_downgraded, encode=_upgraded))
+WAYS = Ways(
+    "Thing",
+    {"t.example/v1": Form("new", node_of(Thing)), "t.example/v1alpha1": Form("old", node_of(OldThing))},
+    (Step("old", "new", "t.upgraded", _upgraded), Step("new", "old", "t.downgraded", _downgraded)),
+)
+NEW = Version("t.example", "v1", "Thing", schema_of(Thing), Thing, ways=WAYS)
+OLD = Version("t.example", "v1alpha1", "Thing", schema_of(OldThing), OldThing, ways=WAYS)
 
 
 def conversions(model: type, version: Version) -> Conversion | None:
@@ -281,14 +287,14 @@ async def test_a_converter_that_raises_is_a_failure_of_the_handler_that_needs_it
     log = Log()
     steps = Chain((), [Handler("t.longer", OldThing, longer, "a.py:1")], log, conversions=conversions).steps("CREATE")
     assert steps is not None
-    with pytest.raises(InternalError, match=r"t\.longer failed"):
+    with pytest.raises(InternalError, match=r"converter t\.downgraded failed"):
         await steps.validate(Review("CREATE", {**thing(), "spec": {}}, None, ADMIN, version=NEW))
 
 
 def test_versions_of_one_form_differ_by_their_name_alone() -> None:
-    other = Version("t.example", "v2", "Thing", schema_of(Thing), Thing)
-    assert between(NEW, NEW) is None
-    way = between(NEW, other)
+    here, other = (Version("t.example", name, "Thing", schema_of(Thing), Thing) for name in ("v1", "v2"))
+    assert between(here, here) is None
+    way = between(here, other)
     assert way is not None
     assert way.there(thing()) == {**thing(), "apiVersion": "t.example/v2"}
     assert way.back(way.there(thing())) == thing()

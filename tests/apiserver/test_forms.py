@@ -269,7 +269,7 @@ def test_a_deletion_shows_the_last_state() -> None:
     old = widget(revision=7, spec={"size": 1})
     last = msgspec.structs.replace(old, revision=8)
     gone = change(Op.DELETED, last, old)
-    assert seen_as(gone, Op.DELETED) is last
+    assert seen_as(gone, Op.DELETED, V1) is last
     assert (
         decoded(forms.event(View(WIDGET, V1, Form()), gone, Op.DELETED, first=False))["object"]["metadata"]["resourceVersion"]
         == "8"

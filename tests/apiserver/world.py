@@ -205,6 +205,9 @@ async def opened(
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
         asked = (KeyRules(who), TtlRules(who), *admitters, Policies(registry, store, who), *guards)
         handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
+        registry.report_conversions(
+            lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
+        )
         answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
         chance = random.Random(seed)
         manager = make(registry, store, who, handlers, now=lambda: NOW, chance=chance, subresources=answers)
