@@ -261,7 +261,6 @@ def source_of(function: Callable[..., Any]) -> str:
 def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
     """One registry of the built-in kinds and all that the plugins declare. Raises RegistryError with everything that is wrong."""
     listed = list(plugins)
-    problems: list[str] = []
     broken: set[type] = set()  # models of kinds that cannot be made: nothing more is to be said of those
     kinds = list(builtin)
     actors = [actor for plugin in listed for actor in plugin.actors]
@@ -271,8 +270,7 @@ def build(plugins: Iterable[Plugin], builtin: Iterable[Kind] = ()) -> Registry:
         for declaration in plugin.kinds:
             declared.setdefault((declaration.plural, declaration.group), []).append(declaration)
     resources = {each.model: resource_name(each.plural, each.group) for plugin in listed for each in plugin.kinds}
-    converters, spoilt = sort_out([converter for plugin in listed for converter in plugin.converters], resources)
-    problems += spoilt
+    converters, problems = sort_out([converter for plugin in listed for converter in plugin.converters], resources)
     for (plural, group), declarations in declared.items():
         try:
             kind, wrong = _kind(declarations, owners, converters.get(resource_name(plural, group), ()))
