@@ -18,28 +18,35 @@ import msgspec
 import uvloop
 
 import migrations
-from admission.identity import Identity, authenticated
+from admission.authentication import AuthenticatorChain
+from admission.identity import SYSTEM, Identity, authenticated
 from admission.tokens import TokenTable
 from apiserver import tls
 from apiserver.asgi import App
+from apiserver.calls import Call
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.flow import Flow
 from apiserver.health import Health
 from apiserver.listening import http_config, serving
+from apiserver.manager import Manager
 from apiserver.pages import Pages
 from apiserver.sections import Flow as Settings
 from apiserver.sections import Limits, Tls
 from apiserver.serve import version_info
 from apiserver.sockets import open_many
+from apiserver.target import Target
 from apiserver.wiring import bootstrap, make_manager
 from benchmarks.plugin import plugin
-from registry.builtin import KINDS
+from registry.builtin import CLUSTER_ROLE_BINDING, KINDS
 from registry.builtin.actor import ACTOR
+from registry.builtin.rbac import GROUP
 from registry.plugin import build
 from storage.opening import open_store
 
 CALLERS = 16
+CROWD = "crowd"
+"""The group of all of them."""
 
 
 class Unheard:
@@ -55,6 +62,14 @@ class Unheard:
     warning = error
 
 
+async def let_in(manager: Manager) -> None:
+    """Gives the callers the rights of administrators, by a binding: they are no administrators by their group."""
+    kind = CLUSTER_ROLE_BINDING
+    role = {"apiGroup": GROUP, "kind": "ClusterRole", "name": "cluster-admin"}
+    body = {"metadata": {"name": CROWD}, "roleRef": role, "subjects": [{"apiGroup": GROUP, "kind": "Group", "name": CROWD}]}
+    await manager.handle(Call(SYSTEM, "create", Target(kind, kind.storage, None), body=body))
+
+
 async def serve(folder: Path, settings: Settings) -> None:
     """Serves until SIGTERM."""
     url, unheard, chance = f"sqlite:///{folder / 'skep.db'}", Unheard(), random.Random(1)
@@ -65,13 +80,16 @@ async def serve(folder: Path, settings: Settings) -> None:
     async with open_store(url) as store:
         manager = make_manager(registry, store, unheard, now=time.time, chance=chance, body_bytes=3 * 2**20)
         await bootstrap(manager, store, time.time())
+        await let_in(manager)
         app = App(
             manager,
             store,
             Pages(
                 Discovery(registry), OpenAPIDocuments(registry), Health({}, lambda *_: None), version_info(), lambda _: (b"", "")
             ),
-            TokenTable([(f"caller-{n}", authenticated(Identity(f"caller-{n}"))) for n in range(CALLERS)]),
+            AuthenticatorChain(
+                [TokenTable([(f"caller-{n}", authenticated(Identity(f"caller-{n}", "", (CROWD,)))) for n in range(CALLERS)])]
+            ),
             access=unheard,
             log=unheard,
             now=time.time,
