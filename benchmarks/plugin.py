@@ -60,10 +60,10 @@ plugin.kind(Guarded, group="bench.example.com", version="v1", plural="guardeds",
 
 
 @plugin.mutates(Guarded)
-def insure(review: Review[Guarded]) -> Guarded:
-    """Whatever is heavy is insured."""
+def weigh(review: Review[Guarded]) -> Guarded:
+    """Weights are in hundreds of grams, so that every object is changed."""
     spec = review.new.spec
-    return replace(review.new, spec=replace(spec, insured=spec.insured or spec.weight_grams > 1_000))
+    return replace(review.new, spec=replace(spec, weight_grams=-(-spec.weight_grams // 100) * 100))
 
 
 @plugin.validates(Guarded)
