@@ -326,17 +326,28 @@ class Elector:
             await self._stopping.wait()
 
     async def _give_back(self) -> None:
-        """Within the time that is left of leading: after that it is not this one's to give."""
+        """Within the time that is left of leading: after that it is not this one's to give. Once more, if it was changed: the end
+        of leading may have cut off a renewal whose answer was on its way."""
         if self._election.epoch is None:
             return
         with self._clock.deadline(min(self._election.until, self._clock.now() + _GIVING_BACK)):
             try:
-                free = self._election.given_back(self._clock.time())
-                if free is not None:
-                    await self._client.update(free)
+                if not await self._freed():
+                    await self._look()
+                    await self._freed()
             except Exception as error:  # then it runs out
                 self._log.warning("the lease was not given back", lease=self.name, error=presentable(str(error)))
         self._election.lost()
+
+    async def _freed(self) -> bool:
+        """Gives the lease back, if it is this candidate's. False: it was changed."""
+        free = self._election.given_back(self._clock.time())
+        try:
+            if free is not None:
+                await self._client.update(free)
+        except ConflictError:
+            return False
+        return True
 
 
 def _spec(lease: Lease | None) -> LeaseSpec:

@@ -10,6 +10,7 @@ from typing import Any
 import anyio
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from actors.client import Preconditions
 from actors.door import TypedClient
@@ -161,6 +162,18 @@ async def test_who_stops_gives_the_lease_back_when_its_work_is_done_and_the_next
         await stage.clock.advance(2.5)
         assert (one.at_work, two.at_work, two.epochs) == (False, True, [2])
         assert spec(stage)["holderIdentity"] == "two"
+
+
+async def test_a_lease_whose_last_renewal_was_cut_off_is_given_back_all_the_same(stage: Stage) -> None:
+    one = Candidate(stage, "one")
+    async with standing(one):
+        client = TypedClient(stage.world, stage.clock)
+        there = await client.get(Lease, NAME, "kube-system")
+        await client.update(replace(there, spec=replace(there.spec, renew_time="2026-01-02T03:04:05.000000Z")))
+        one.elector.stop()
+        one.stop.set()
+        await settled()
+        assert (one.at_work, spec(stage)["holderIdentity"]) == (False, "")
 
 
 async def test_who_is_gone_is_followed_when_its_lease_has_run_out_and_not_before(stage: Stage) -> None:
