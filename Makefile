@@ -11,7 +11,7 @@ STAMP := $(VENV)/.installed
 SOURCES := apiserver registry actors admission storage migrations
 CHECKED := $(SOURCES) tests examples benchmarks
 ARGS ?=
-WORKERS ?= 3
+WORKERS ?= 2
 
 help: ## Show this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -24,7 +24,7 @@ serve: $(STAMP) ## Run the server with examples/uptime.py on SQLite (ARGS="--lis
 demo: $(STAMP) ## Start, apply a Probe, wait until its actor has made it ready, show it, stop
 	$(BIN)/python examples/demo.py
 
-test: $(STAMP) ## All tests, in three processes since many of them wait (ARGS="-k name" are passed on)
+test: $(STAMP) ## All tests, in two processes (WORKERS=1: in one after the other) (ARGS="-k name" are passed on)
 	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 check: $(STAMP) ## Format, lint, types, import contract, migrations

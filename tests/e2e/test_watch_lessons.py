@@ -16,7 +16,7 @@ from zlib import crc32
 
 import pytest
 
-from tests.e2e.wire import Place, Reply, Stream, Wire, each_revision, place_of, revision_of
+from tests.e2e.wire import Place, Reply, Stream, Wire, each_revision, place_of, quiet, revision_of
 from tests.servers import REFERENCE, Running, running
 
 GROUP = "/apis/reference.example.com/v1"
@@ -252,6 +252,7 @@ def test_a_watcher_that_never_reads_holds_up_no_writer_and_is_told_that_history_
         place = place_of(server.url, server.ca, server.token)
         widgets = f"{GROUP}/namespaces/default/widgets"
         with Wire(place) as wire:
+            quiet(wire)
             start = revision_of(created(wire.post(widgets, widget("a"))))
             with Stream(place, f"{widgets}?watch=1&resourceVersion={start}") as asleep:
                 for number in range(400):
