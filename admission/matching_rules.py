@@ -193,7 +193,7 @@ def _rules(rules: Iterable[Mapping[str, Any]] | None) -> tuple[Rule, ...]:
 
 def _addresses(kind: Kind, asked: Version) -> tuple[Address, ...]:
     """The version that was asked for first."""
-    others = (version for version in kind.versions if version is not asked)
+    others = (version for version in kind.served if version is not asked)
     return tuple(Address(version.group, version.name, kind.plural) for version in (asked, *others))
 
 

@@ -26,8 +26,9 @@ from registry.builtin.actor import (
     RunningKey,
     Totals,
 )
+from registry.catalog import Registry
 from registry.errors import Forbidden, details
-from registry.kinds import Handler, Kind, Registry
+from registry.kinds import Handler, Kind
 from registry.nodes import Document
 from registry.resource import Condition
 from registry.times import format_time

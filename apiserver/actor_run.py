@@ -40,8 +40,8 @@ from apiserver.runner_health import serving_health
 from apiserver.sections import Log
 from registry.builtin import KINDS
 from registry.builtin.lease import Lease
+from registry.catalog import Registry
 from registry.errors import ApiError, Forbidden, ServiceUnavailable, Timeout, Unauthorized
-from registry.kinds import Registry
 from registry.plugin import Plugin, build
 
 _BACKOFF = Backoff(base=0.5, limit=30.0)

@@ -10,8 +10,8 @@ from apiserver import agreement, intake
 from apiserver.calls import Answer, Call
 from apiserver.manager import Admit, Subresource
 from apiserver.options import write_options
+from registry.catalog import Registry
 from registry.errors import Invalid
-from registry.kinds import Registry
 
 
 def review_answers(registry: Registry, reviews: Reviews) -> dict[tuple[str, str], Subresource]:

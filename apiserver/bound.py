@@ -26,7 +26,8 @@ from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BIND
 from registry.builtin.namespace import Namespace
 from registry.builtin.rbac import GROUP, ClusterRole
 from registry.builtin.serviceaccount import ServiceAccount
-from registry.kinds import Kind, Registry
+from registry.catalog import Registry
+from registry.kinds import Kind
 from registry.names import path_segment
 from registry.nodes import Document
 

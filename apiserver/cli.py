@@ -96,8 +96,8 @@ def explained(error: BaseException) -> StartError | None:
     """
     if isinstance(error, StartError):
         return error
+    from registry.catalog import RegistryError
     from registry.declarations import DeclarationError
-    from registry.kinds import RegistryError
     from storage.engine import InvalidDatabase
     from storage.lock import Locked
     from storage.store import StoreError

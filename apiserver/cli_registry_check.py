@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from registry.kinds import Registry
+    from registry.catalog import Registry
     from registry.trying import Trial
 
 BAD = 1
@@ -28,7 +28,7 @@ def check(
     """
     from apiserver.plugins import load_plugins
     from registry.builtin import KINDS
-    from registry.kinds import RegistryError
+    from registry.catalog import RegistryError
     from registry.plugin import Plugin, build
 
     try:

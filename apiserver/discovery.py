@@ -16,9 +16,10 @@ import msgspec
 
 from apiserver.negotiation import YAML, Form, clauses
 from apiserver.negotiation import choose as choose_form
+from registry.catalog import Registry
 from registry.documents import dump_yaml
 from registry.errors import NotAcceptable
-from registry.kinds import Kind, Registry, Version
+from registry.kinds import Kind, Version
 
 Document = dict[str, Any]
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -114,7 +115,10 @@ def _group(group: str, versions: tuple[str, ...]) -> Document:
 
 def _served(registry: Registry, group: str, version: str) -> Iterator[tuple[Kind, Version]]:
     found = [
-        (kind, served) for kind in registry.kinds for served in kind.versions if (served.group, served.name) == (group, version)
+        (kind, served)
+        for kind in registry.of_group(group)
+        for served in kind.served
+        if (served.group, served.name) == (group, version)
     ]
     yield from sorted(found, key=lambda item: item[0].plural)
 

@@ -9,7 +9,7 @@ import msgspec
 
 from apiserver.negotiation import clauses
 from registry import openapi
-from registry.kinds import Registry
+from registry.catalog import Registry
 
 V2_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_ANSWERED = openapi.SWAGGER_PROTOBUF_TYPE
@@ -94,8 +94,8 @@ class OpenAPIDocuments:
                 selectable=tuple(served.selectable) if not kind.strategy.builtin else (),
                 verbs=frozenset(kind.verbs),
             )
-            for kind in self._registry.kinds
-            for served in kind.versions
+            for kind in self._registry.of_group(group)
+            for served in kind.served
             if (served.group, served.name) == (group, version)
         ]
 

@@ -16,9 +16,10 @@ from apiserver.negotiation import PROTOBUF, YAML, body_media, unknown_format
 from apiserver.options import WriteOptions
 from apiserver.target import Target
 from registry import metadata as meta
+from registry.catalog import Registry
 from registry.documents import Malformed, Parsed, parse_json, parse_yaml, unrecognized
 from registry.errors import ApiError, BadRequest, Cause, Invalid, TooLarge, invalid
-from registry.kinds import Kind, Registry, Version
+from registry.kinds import Kind, Version
 from registry.protobuf import knows, open_envelope, read_message
 from registry.schema import unreadable
 

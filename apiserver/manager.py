@@ -35,6 +35,7 @@ from apiserver.roles import Authorization
 from apiserver.stored import converted, document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
+from registry.catalog import Catalog, Registry
 from registry.errors import (
     AlreadyExists,
     ApiError,
@@ -45,7 +46,7 @@ from registry.errors import (
     NotFound,
     ServiceUnavailable,
 )
-from registry.kinds import Kind, Registry
+from registry.kinds import Kind
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
@@ -63,7 +64,7 @@ Subresource = Callable[[Call, Admit], Awaitable[Answer]]
 
 
 class Manager:
-    """Serves one registry from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
+    """Serves the kinds of a catalog from one store. `now` is the time in seconds since 1970; `chance` makes names and uids.
 
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
     `subresources` answer the calls that are about nothing that is stored, by resource and subresource: a request for a token
@@ -72,7 +73,7 @@ class Manager:
 
     def __init__(
         self,
-        registry: Registry,
+        catalog: Catalog,
         store: Store,
         authorization: Authorization,
         admission: Admission,
@@ -82,7 +83,7 @@ class Manager:
         largest: int = 6 * 2**20,
         subresources: Mapping[tuple[str, str], Subresource] = MappingProxyType({}),
     ) -> None:
-        self.registry = registry
+        self.catalog = catalog
         self.store = store
         self.authorization = authorization
         self._admission = admission
@@ -101,6 +102,11 @@ class Manager:
             "delete": self.delete,
             "deletecollection": self.delete_collection,
         }
+
+    @property
+    def registry(self) -> Registry:
+        """All kinds that there are at this moment."""
+        return self.catalog.registry
 
     async def handle(self, call: Call) -> Answer:
         """Carries out any call but a watch. Raises ApiError."""

@@ -21,9 +21,10 @@ from apiserver.manager import Manager
 from apiserver.patching import MERGE_PATCH
 from apiserver.stored import document_of, in_version, is_convertible
 from apiserver.target import Target
+from registry.catalog import Registry
 from registry.errors import ExpiredError, InternalError, Invalid, NotFound
 from registry.expiring import TTL_ANNOTATION, of_annotation, of_event
-from registry.kinds import Kind, Registry
+from registry.kinds import Kind
 from storage.sql import SqlStore
 from storage.store import Change as StoreChange
 from storage.store import Closed, Cursor, Expired, Key, Op, Record, Unavailable

@@ -24,9 +24,10 @@ from apiserver.calls import LONGEST_NOTE
 from apiserver.following import follow
 from apiserver.stored import document_of, in_version
 from registry.builtin.policies import POLICY, POLICY_BINDING
+from registry.catalog import Registry
 from registry.cel import STEPS, CostExceeded, Meter
 from registry.errors import ApiError, Cause, Forbidden, TooLarge, details
-from registry.kinds import Kind, Registry, Version, resource_name
+from registry.kinds import Kind, Version, resource_name
 from storage.sql import SqlStore
 from storage.store import Key, Record
 

@@ -28,6 +28,7 @@ from apiserver.bearer import Bearer
 from apiserver.fencing import HEADER
 from apiserver.kubeconfig_read import Credentials
 from apiserver.patching import MERGE_PATCH
+from registry.catalog import Registry
 from registry.declarations import Place
 from registry.errors import (
     ApiError,
@@ -41,7 +42,7 @@ from registry.errors import (
     from_status,
     required,
 )
-from registry.kinds import Kind, Registry, Version
+from registry.kinds import Kind, Version
 
 Document = dict[str, Any]
 Parameters = dict[str, str]

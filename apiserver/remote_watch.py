@@ -24,8 +24,8 @@ from actors.cache import Change, Listing, hold
 from actors.client import Op
 from actors.door import Query
 from apiserver.remote import LARGEST, Api, Model, explained_absence, model_of, page, selectors
+from registry.catalog import Registry
 from registry.errors import ExpiredError, ServiceUnavailable, Timeout, from_status
-from registry.kinds import Registry
 
 Document = dict[str, Any]
 GRACE = 5.0

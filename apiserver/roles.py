@@ -15,8 +15,9 @@ from admission.rules import Rule, on_wire
 from apiserver.following import follow
 from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.rbac import GROUP
+from registry.catalog import Registry
 from registry.errors import ApiError
-from registry.kinds import Registry, resource_name
+from registry.kinds import resource_name
 from registry.selectors import LabelSelector
 from storage.sql import SqlStore
 from storage.store import Record

@@ -71,7 +71,7 @@ from apiserver.wiring import actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.builtin.apikey import API_KEY
-from registry.kinds import Registry
+from registry.catalog import Registry
 from registry.plugin import Plugin, build
 from storage.feed import Limits
 from storage.opening import open_store

@@ -15,8 +15,9 @@ from apiserver.stored import is_deleting
 from apiserver.target import Target
 from registry.builtin import SECRET, SERVICE_ACCOUNT
 from registry.builtin.common import builtin, printer, version
+from registry.catalog import Registry
 from registry.errors import BadRequest, Cause, ConflictError, Invalid, details, invalid
-from registry.kinds import Registry, as_is
+from registry.kinds import as_is
 from registry.resource import Meta, Object, Struct
 from registry.times import format_time
 from storage.store import Key, Record, Store, StoreError

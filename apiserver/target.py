@@ -13,8 +13,9 @@ from urllib.parse import unquote_to_bytes
 
 import msgspec
 
+from registry.catalog import Registry
 from registry.errors import NotFound
-from registry.kinds import Kind, Registry, Version
+from registry.kinds import Kind, Version
 from registry.names import path_segment
 
 

@@ -27,7 +27,7 @@ from apiserver.sections import Oidc, Tokens
 from apiserver.service_accounts import StoredAccounts, TokenRequests
 from apiserver.stored import is_deleting
 from registry.builtin import SERVICE_ACCOUNT
-from registry.kinds import Registry
+from registry.catalog import Registry
 from storage.sql import SqlStore
 from storage.store import Record, Store
 

@@ -43,9 +43,9 @@ from apiserver.target import Target
 from registry.actors import ACTOR_ANNOTATION, ACTOR_NAMESPACE, BUILTIN_ACTORS, account_name
 from registry.builtin import NAMESPACE, SERVICE_ACCOUNT
 from registry.builtin.namespace import INITIAL
+from registry.catalog import Catalog, Registry
 from registry.conversion import for_models
 from registry.errors import AlreadyExists
-from registry.kinds import Registry
 from storage.sql import SqlStore
 
 NONE: Mapping[tuple[str, str], Subresource] = MappingProxyType({})
@@ -80,7 +80,7 @@ def make_manager(
     )
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources}
-    return make(registry, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
+    return make(Catalog(registry), store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:

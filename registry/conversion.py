@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from registry.kinds import Registry, Version
+from registry.catalog import Registry
+from registry.kinds import Version
 
 Document = dict[str, Any]
 Convert = Callable[[Document], Document]

@@ -24,23 +24,13 @@ from typing import Any, TypeVar
 
 from registry import expiring, lifecycle
 from registry.actors import BUILTIN_ACTORS, user_of
+from registry.catalog import Registry, RegistryError
 from registry.converters import Converter, Declared, sort_out, ways_of
 from registry.declarations import ActorDeclaration, DeclarationError
 from registry.expiring import Ttl
 from registry.handlers import Handler, texts
 from registry.jsonpath import parse as parse_path
-from registry.kinds import (
-    EXTERNAL,
-    Column,
-    Kind,
-    Registry,
-    RegistryError,
-    Scale,
-    Strategy,
-    Version,
-    resource_name,
-    selectable_paths,
-)
+from registry.kinds import EXTERNAL, Column, Kind, Scale, Strategy, Version, resource_name, selectable_paths
 from registry.lifecycle import UNSAID, Lifecycle, Release
 from registry.names import dns1123_label, version_key
 from registry.promises import contradictions

@@ -23,8 +23,8 @@ from apiserver.testing.order import Order
 from apiserver.testing.queues import TestedQueue
 from apiserver.testing.watched import watched
 from apiserver.wiring import environment, make_manager
+from registry.catalog import Registry
 from registry.declarations import Place
-from registry.kinds import Registry
 from storage.sql import SqlStore
 
 BODY_BYTES = 3 * 2**20

@@ -33,9 +33,9 @@ from apiserver.testing.settling import Settling
 from apiserver.wiring import actors_of, bootstrap
 from registry.builtin import KINDS
 from registry.builtin.event import CoreEvent
+from registry.catalog import Registry
 from registry.declarations import Place
 from registry.errors import ApiError, ConflictError, ExpiredError, Timeout
-from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from storage.opening import open_store
 from storage.sql import Options

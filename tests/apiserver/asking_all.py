@@ -13,7 +13,7 @@ from urllib.parse import unquote_to_bytes
 from apiserver.asgi import App
 from apiserver.lists import Token, encode_token
 from apiserver.patching import APPLY_PATCH, MERGE_PATCH
-from registry.kinds import Registry
+from registry.catalog import Registry
 
 Document = dict[str, Any]
 

@@ -13,8 +13,9 @@ from admission.review import Review
 from apiserver.calls import Kept
 from registry.builtin.configmap import ConfigMap
 from registry.builtin.event import CoreEvent
+from registry.catalog import RegistryError
 from registry.errors import Cause, Forbidden, InternalError, Invalid
-from registry.kinds import RegistryError, Scale
+from registry.kinds import Scale
 from registry.plugin import Plugin, build
 from registry.resource import ListSet, Resource, Spec, Status, Time, replace
 from tests.apiserver.world import CONFIGMAPS, OWNER, SOMEBODY, TRINKETS, Trinket, opened, trinkets

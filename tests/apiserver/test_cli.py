@@ -18,7 +18,7 @@ from apiserver.cli import app, explained, main
 from apiserver.config import Address, StartError, catalog
 from apiserver.datadir import admin_token
 from apiserver.sockets import bind
-from registry.kinds import RegistryError
+from registry.catalog import RegistryError
 from storage.engine import InvalidDatabase
 from storage.lock import Locked
 from storage.store import Unavailable

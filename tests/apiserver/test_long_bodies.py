@@ -10,7 +10,7 @@ from apiserver import intake
 from apiserver.options import WriteOptions
 from apiserver.target import Target
 from registry.builtin import CONFIG_MAP, KINDS
-from registry.kinds import Registry
+from registry.catalog import Registry
 
 pytestmark = pytest.mark.anyio
 

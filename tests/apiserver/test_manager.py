@@ -137,7 +137,9 @@ class Stuck(random.Random):
 
 
 async def test_a_generated_name_that_is_taken_is_tried_again_and_not_for_ever(world: World) -> None:
-    manager = Manager(world.registry, world.store, world.manager.authorization, Admission({}), now=lambda: 0.0, chance=Stuck())
+    manager = Manager(
+        world.manager.catalog, world.store, world.manager.authorization, Admission({}), now=lambda: 0.0, chance=Stuck()
+    )
     stuck = with_fields(world, manager=manager)
     body = {"metadata": {"generateName": "w-"}, "spec": {"size": 1}}
     await stuck.do("create", WIDGETS, body)

@@ -23,7 +23,8 @@ from apiserver import openid
 from apiserver.asgi import App
 from apiserver.flow import Flow
 from apiserver.sections import Flow as Bounds
-from registry.kinds import EXTERNAL, Registry
+from registry.catalog import Registry
+from registry.kinds import EXTERNAL
 from tests.apiserver.asking_all import (
     GONE,
     INSIDE,

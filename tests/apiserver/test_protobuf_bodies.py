@@ -16,8 +16,8 @@ from apiserver.negotiation import PROTOBUF
 from apiserver.options import WriteOptions
 from apiserver.target import Target
 from registry.builtin import CONFIG_MAP, KINDS
+from registry.catalog import Registry
 from registry.errors import ApiError, BadRequest, ConflictError, NotFound, TooLarge, UnsupportedMediaType
-from registry.kinds import Registry
 from registry.protobuf import MAGIC
 from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, WIDGETS, World, opened
 from tests.registry.test_protobuf import block, enveloped, number_field, written

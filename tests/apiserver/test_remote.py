@@ -30,9 +30,9 @@ from apiserver.sections import Limits
 from apiserver.sockets import bind
 from registry import errors
 from registry.builtin import KINDS
+from registry.catalog import Registry
 from registry.declarations import ActorDeclaration, Place
 from registry.errors import ApiError, Cause, ExpiredError, Invalid, NotFound, ServiceUnavailable, Timeout, Unauthorized, from_status
-from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from registry.resource import Resource, Spec, Status
 from tests.actors.world import Lines

@@ -31,8 +31,8 @@ from apiserver.wiring import actors_of, chains
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.builtin.apikey import API_KEY
+from registry.catalog import Catalog, Registry
 from registry.errors import ApiError
-from registry.kinds import Registry
 from registry.plugin import Plugin, build
 from registry.resource import Resource, Spec, Status
 from storage.opening import open_store
@@ -120,10 +120,14 @@ class Told:
 class World:
     """The parts, and calls by path."""
 
-    registry: Registry
     store: SqlStore
     manager: Manager
     log: Told
+
+    @property
+    def registry(self) -> Registry:
+        """All kinds that there are at this moment."""
+        return self.manager.registry
 
     def target(self, path: str) -> Target:
         """What a path addresses."""
@@ -210,8 +214,8 @@ async def opened(
         )
         answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
         chance = random.Random(seed)
-        manager = make(registry, store, who, handlers, now=lambda: NOW, chance=chance, subresources=answers)
-        world = World(registry, store, manager, log)
+        manager = make(Catalog(registry), store, who, handlers, now=lambda: NOW, chance=chance, subresources=answers)
+        world = World(store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
         if roles:

@@ -10,7 +10,8 @@ import pytest
 from registry.builtin import CONFIG_MAP, EVENT, KINDS, LEASE, NAMESPACE, ROLES, SECRET, SERVICE_ACCOUNT
 from registry.builtin import event as events
 from registry.builtin.actor import KEEPER
-from registry.kinds import EXTERNAL, Kind, Registry
+from registry.catalog import Registry
+from registry.kinds import EXTERNAL, Kind
 from registry.times import since
 
 Document = dict[str, Any]

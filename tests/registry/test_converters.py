@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
+from registry.catalog import RegistryError
 from registry.converters import Declared, ways_of
-from registry.kinds import RegistryError
 from registry.plugin import Plugin, build, source_of
 from registry.remembering import Remembered
 from registry.resource import Resource, Spec

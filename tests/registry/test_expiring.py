@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry import expiring
+from registry.catalog import RegistryError
 from registry.expiring import Ttl, parse_duration
-from registry.kinds import RegistryError
 from registry.plugin import Plugin, build
 from registry.resource import Resource, Spec, Status, Time
 

@@ -6,8 +6,9 @@ from typing import Any
 
 import pytest
 
+from registry.catalog import Registry, RegistryError
 from registry.declarations import ActorDeclaration
-from registry.kinds import EXTERNAL, Handler, Kind, Registry, RegistryError, Version, head, resource_name, selectable_paths
+from registry.kinds import EXTERNAL, Handler, Kind, Version, head, resource_name, selectable_paths
 from registry.resource import Resource, Spec
 from registry.typed import schema_of
 

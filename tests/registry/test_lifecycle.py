@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from registry.builtin import KINDS
-from registry.kinds import Kind, RegistryError
+from registry.catalog import RegistryError
+from registry.kinds import Kind
 from registry.lifecycle import UNSAID, Lifecycle, Release, before, document, from_document, months_after, releases_between
 from registry.plugin import Plugin, build
 from registry.promises import broken, promises

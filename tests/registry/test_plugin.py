@@ -10,8 +10,9 @@ import pytest
 
 from registry.actors import BUILTIN_ACTORS
 from registry.builtin import KINDS
+from registry.catalog import RegistryError
 from registry.declarations import DeclarationError
-from registry.kinds import EXTERNAL, Column, Kind, RegistryError, Scale
+from registry.kinds import EXTERNAL, Column, Kind, Scale
 from registry.plugin import Plugin, build, source_of
 from registry.resource import Resource, Spec, Status
 

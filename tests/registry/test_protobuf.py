@@ -15,8 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from registry.builtin import KINDS as BUILTIN
+from registry.catalog import Registry
 from registry.documents import Malformed
-from registry.kinds import Registry
 from registry.messages import KINDS, MESSAGES
 from registry.nodes import Node
 from registry.protobuf import EARLIEST, LATEST, MAGIC, SCALARS, Field, fields_of, knows, open_envelope, read_message

@@ -13,8 +13,9 @@ import pytest
 
 from registry import resource
 from registry.builtin import KINDS
+from registry.catalog import Registry, RegistryError
 from registry.diff import Change, diff
-from registry.kinds import Column, Kind, Registry, RegistryError
+from registry.kinds import Column, Kind
 from registry.lifecycle import Release
 from registry.lint import lint
 from registry.lock import lock_of

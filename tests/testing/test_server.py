@@ -16,8 +16,8 @@ import pytest
 from actors import Again, BlockingClient, Client, Done, Observation, Outcome, Run, Wake
 from actors.testing import Restless, serving
 from admission.review import Review
+from registry.catalog import RegistryError
 from registry.errors import Cause, Forbidden, Invalid, invalid
-from registry.kinds import RegistryError
 from registry.plugin import Plugin
 from registry.resource import Metadata, replace
 from tests.testing.stalls import Crate, CrateSpec, CrateStatus, Stall, StallStatus, counts, crate, its_crates, keeps, market, stall
