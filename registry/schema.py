@@ -58,6 +58,11 @@ class Schema:
         self._whole = _Part(self.node, dialect, "")
         self._parts = {name: _Part(_only(self.node, name), dialect, name) for name in self.node.properties}
 
+    @property
+    def published(self) -> Document | None:
+        """The schema as clients are shown it, if it came as a document; None: as its node says."""
+        return None
+
     def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
         """The document in its one form, and all there is to say about it.
 
