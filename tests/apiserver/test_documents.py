@@ -12,7 +12,6 @@ from registry.plugin import build
 from tests.apiserver.world import trinkets
 from tests.plugins.reference import GROUP, plugin
 
-
 pytestmark = pytest.mark.anyio
 
 

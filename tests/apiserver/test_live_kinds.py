@@ -35,14 +35,17 @@ def comet(name: str, **spec: object) -> Document:
 @asynccontextmanager
 async def reached(folder: Path) -> AsyncIterator[tuple[World, httpx.AsyncClient]]:
     """A served world, and a client for its administrator."""
-    async with opened() as world, served(world, folder) as serving:
-        async with httpx.AsyncClient(
+    async with (
+        opened() as world,
+        served(world, folder) as serving,
+        httpx.AsyncClient(
             base_url=serving.credentials.server,
             headers={"Authorization": f"Bearer {TOKEN}"},
             verify=serving.credentials.context,
             trust_env=False,
-        ) as client:
-            yield world, client
+        ) as client,
+    ):
+        yield world, client
 
 
 class Watching:
