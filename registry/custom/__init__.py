@@ -1,0 +1,1 @@
+"""Kinds that are made at run time, by a CustomResourceDefinition."""
