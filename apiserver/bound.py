@@ -38,6 +38,9 @@ OURS = "skep.dev/made-for"
 """The label of roles that are written anew at every start, and of those that go when nobody needs them any more."""
 AGGREGATE = "rbac.authorization.k8s.io/aggregate-to-"
 
+INSPECTOR, INSPECTORS = "skep:registry-viewer", "skep:registry-viewers"
+"""The role of who may read what the server says of its registry, and the group that has it."""
+
 ACTOR_ROLE = "system:actor:"
 """How the names of the roles of actors begin."""
 
@@ -93,6 +96,7 @@ def _defaults() -> Iterator[Bound]:
     yield from _everywhere("system:public-info-viewer", public, AUTHENTICATED, UNAUTHENTICATED)
     watched = [at("/metrics", *HEALTH, *(f"{path}/*" for path in HEALTH))]
     yield from _everywhere("system:monitoring", watched, "system:monitoring")
+    yield from _everywhere(INSPECTOR, [at("/registry", "/registry/*")], INSPECTORS)
     reviewers = [
         on(AUTHENTICATION, ("tokenreviews",), ("create",)),
         on(AUTHORIZATION, ("subjectaccessreviews",), ("create",)),

@@ -15,6 +15,8 @@ from starlette.routing import Route, Router
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.health import Health
+from apiserver.inspecting import PATH as REGISTRY
+from apiserver.inspecting import Inspection
 from apiserver.negotiation import choose
 from apiserver.target import PageNotFound, unknown_resource
 from registry.errors import MethodNotAllowed, NotAcceptable
@@ -39,15 +41,18 @@ class Pages:
         version: dict[str, str],
         metrics: Callable[[str], tuple[bytes, str]],
         more: Mapping[str, Callable[[], tuple[bytes, str]]] = MappingProxyType({}),
+        inspection: Inspection | None = None,
     ) -> None:
         """`metrics` makes the text of `/metrics`, and its content type, for an Accept header; `more` are further documents by their
-        paths, which others may keep for a few minutes."""
+        paths, which others may keep for a few minutes; `inspection` answers `/registry`."""
         self._discovery = discovery
         self._documents = documents
         self._health = health
         self._version = msgspec.json.encode(version)
         self._metrics = metrics
         self._more = dict(more)
+        self._inspection = inspection
+        inspected = () if inspection is None else (REGISTRY, f"{REGISTRY}/{{resource}}")
         routes = [
             Route("/", self._index),
             Route("/version", self._show_version),
@@ -56,6 +61,7 @@ class Pages:
             Route("/openapi/v3/{path:path}", self._openapi),
             Route("/openapi/v2", self._openapi_v2),
             *(Route(path, self._show_more) for path in self._more),
+            *(Route(path, self._show_registry) for path in inspected),
             *(Route(path, self._show_health) for path in HEALTH),
             *(Route(f"{path}/{{check}}", self._show_health) for path in HEALTH),
             Route("/{path:path}", self._discover),
@@ -71,6 +77,8 @@ class Pages:
 
     async def _index(self, _request: Request) -> Response:
         paths = {*self._discovery.paths, *self._documents.paths, *HEALTH, *self._more, METRICS, "/version"}
+        if self._inspection is not None:
+            paths.add(REGISTRY)
         return _json(msgspec.json.encode({"paths": sorted(paths)}))
 
     async def _show_version(self, _request: Request) -> Response:
@@ -83,6 +91,15 @@ class Pages:
     async def _show_more(self, request: Request) -> Response:
         body, media = self._more[request.url.path]()
         return Response(body, headers={"content-type": media, "cache-control": "public, max-age=300"})
+
+    async def _show_registry(self, request: Request) -> Response:
+        resource = request.path_params.get("resource", "")
+        if self._inspection is None:
+            raise PageNotFound
+        found = await (self._inspection.one(resource) if resource else self._inspection.whole())
+        if found is None:
+            raise PageNotFound
+        return _tagged(request, *found, "application/json", "no-cache, private")
 
     async def _show_health(self, request: Request) -> Response:
         endpoint, name = request.url.path.strip("/").split("/")[0], request.path_params.get("check", "")

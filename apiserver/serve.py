@@ -55,6 +55,7 @@ from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.flow import Flow
 from apiserver.health import Check, Health, ping, shared
+from apiserver.inspecting import Inspection
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.manager import Manager
@@ -241,6 +242,7 @@ class Server:
                     version_info(),
                     self._scrape,
                     self._trusted.documents(self._place.url),
+                    Inspection(lambda: self.manager.registry, self._store),
                 ),
                 Migrator(self.manager.catalog, self._store),
             ),

@@ -24,6 +24,7 @@ from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.flow import Flow
 from apiserver.health import Health, ping
+from apiserver.inspecting import Inspection
 from apiserver.kubeconfig_read import Credentials
 from apiserver.listening import http_config, serving
 from apiserver.migrating import MigrationPages, Migrator
@@ -87,6 +88,7 @@ def application(
         version_info(),
         lambda accept: (b"", "text/plain"),
         more,
+        Inspection(lambda: world.registry, world.store),
     )
     return App(
         world.manager,

@@ -1,0 +1,119 @@
+"""`/registry`: what a server says of its own registry, to whom, and that it is what is in force."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import httpx
+import msgspec
+import pytest
+
+from apiserver import inspecting
+from apiserver.inspecting import Inspection
+from registry.description import Description, KindDescription, read
+from registry.schema import Schema
+from tests.apiserver.served import TOKEN, served
+from tests.apiserver.world import World, opened
+from tests.plugins import apiary, gauges
+
+pytestmark = pytest.mark.anyio
+
+HIVES = f"/apis/{apiary.GROUP}/v1/namespaces/shop/hives"
+
+
+@asynccontextmanager
+async def asked(folder: Path, world: World) -> AsyncIterator[httpx.AsyncClient]:
+    """A client of a served world, as its admin."""
+    async with served(world, folder) as serving:
+        trust, headers = serving.credentials.context, {"Authorization": f"Bearer {TOKEN}"}
+        async with httpx.AsyncClient(base_url=serving.credentials.server, headers=headers, verify=trust, trust_env=False) as client:
+            yield client
+
+
+def kind(described: Description, resource: str) -> KindDescription:
+    [found] = [each for each in described.kinds if each.resource == resource]
+    return found
+
+
+async def test_all_kinds_in_brief_and_one_with_everything(tmp_path: Path) -> None:
+    async with opened(apiary.plugin) as world, asked(tmp_path, world) as client:
+        await world.make(HIVES, "home", spec={"place": "garden"})
+        whole = await client.get("/registry")
+        assert whole.headers["content-type"] == "application/json"
+        described = read(whole.json())
+        hives = kind(described, "hives.bees.example")
+        assert (hives.objects, hives.versions[0].schema) == ({"bees.example/v1": 1}, None)
+        assert kind(described, "bees.bees.example").objects == {}
+        assert kind(described, "namespaces").objects == {"v1": 2}
+        assert [actor.name for actor in described.actors] == ["keeper"]
+        one = read((await client.get("/registry/hives.bees.example")).json())
+        [hives] = one.kinds
+        assert hives.objects == {"bees.example/v1": 1}
+        assert hives.versions[0].schema is not None
+        assert one.actors == described.actors
+        assert (await client.get("/registry/nothing")).status_code == 404
+        assert (await client.post("/registry")).status_code == 405
+        assert "/registry" in (await client.get("/")).json()["paths"]
+
+
+async def test_what_is_unchanged_is_not_sent_again(tmp_path: Path) -> None:
+    async with opened(apiary.plugin) as world, asked(tmp_path, world) as client:
+        for path in ("/registry", "/registry/hives.bees.example"):
+            first = await client.get(path)
+            known = {"If-None-Match": first.headers["etag"]}
+            assert (await client.get(path, headers=known)).status_code == 304
+            await world.make(HIVES, path.replace("/", "x"), spec={"place": "garden"})
+            assert (await client.get(path, headers=known)).status_code == 200
+
+
+async def test_it_is_shown_to_whom_roles_allow(tmp_path: Path) -> None:
+    async with opened(apiary.plugin, roles=True) as world, asked(tmp_path, world) as client:
+        for path in ("/registry", "/registry/hives.bees.example", "/registry/nothing"):
+            ann = {"Impersonate-User": "ann"}
+            assert (await client.get(path, headers=ann)).status_code == 403
+            viewer = [("Impersonate-User", "ann"), ("Impersonate-Group", "skep:registry-viewers")]
+            assert (await client.get(path, headers=viewer)).status_code == (404 if path.endswith("nothing") else 200)
+
+
+async def test_objects_are_counted_in_the_version_that_each_is_stored_in(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inspecting, "STEP", 2)
+    async with opened(gauges.plugin()) as world:
+        path = f"/apis/{gauges.GROUP}/v1/namespaces/shop/gauges"
+        for name in "abcde":
+            await world.make(path, name, spec={"target": {"url": "https://a.example"}})
+        old = [msgspec.structs.replace(each, api_version=gauges.OLD) for each in world.stored(f"gauges.{gauges.GROUP}")[:2]]
+        for record in old:
+            world.store.state.put(record)  # type: ignore[attr-defined]
+        inspection = Inspection(lambda: world.registry, world.store)
+        found = await inspection.one(f"gauges.{gauges.GROUP}")
+        assert found is not None
+        [told] = read(msgspec.json.decode(found[0])).kinds
+        assert told.objects == {gauges.OLD: 2, gauges.NEW: 3}
+
+
+async def test_kinds_that_come_and_go_at_run_time_are_followed() -> None:
+    async with opened(apiary.plugin) as world:
+        inspection = Inspection(lambda: world.registry, world.store)
+
+        async def there() -> dict[str, KindDescription]:
+            body, _ = await inspection.whole()
+            return {each.resource: each for each in read(msgspec.json.decode(body)).kinds}
+
+        before = await there()
+        hive = world.registry.of_resource("hives.bees.example")
+        assert hive is not None
+        version = replace(hive.storage, group="late.example", model=None, kind="Late", schema=Schema(hive.storage.schema.node))
+        late = replace(hive, name="Late", plural="lates", versions=(version,), storage=version, source="")
+        world.manager.catalog.replace(put=[late])
+        after = await there()
+        assert after.keys() - before.keys() == {"lates.late.example"}
+        assert after["lates.late.example"].declared == "definition"
+        renamed = replace(late, short_names=("lt",))
+        world.manager.catalog.replace(put=[renamed])
+        assert (await there())["lates.late.example"].short_names == ("lt",)
+        world.manager.catalog.replace(gone=["lates.late.example"])
+        assert await there() == before
+        assert await inspection.one("lates.late.example") is None
