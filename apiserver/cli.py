@@ -22,6 +22,8 @@ from apiserver.cli_auth import auth
 from apiserver.cli_certificate import certificate_commands
 from apiserver.cli_key import key_commands
 from apiserver.cli_registry import registry_commands
+from apiserver.cli_registry_callers import EPILOG as CALLED
+from apiserver.cli_registry_callers import callers
 from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
 from apiserver.cli_token_keys import token_keys
@@ -50,6 +52,7 @@ app.add_typer(certificate_commands, name="certificate")
 app.add_typer(auth, name="auth")
 app.add_typer(registry_commands, name="registry")
 registry_commands.command(epilog=CHECKED)(check)
+registry_commands.command(epilog=CALLED)(callers)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

@@ -26,6 +26,7 @@ from msgspec.structs import replace
 from admission.identity import is_server
 from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling, shaping
 from apiserver.admitting import Admission
+from apiserver.callers import warned
 from apiserver.calls import Answer, Call, Document
 from apiserver.forms import Page
 from apiserver.matching import Matcher
@@ -69,6 +70,7 @@ class Manager:
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
     `subresources` answer the calls that are about nothing that is stored, by resource and subresource: a request for a token
     (`serviceaccounts`, `token`), the create of a kind that is only answered (no subresource).
+    `deprecated` is told of every call of a version that is: it warns, and may count.
     """
 
     def __init__(
@@ -82,6 +84,7 @@ class Manager:
         chance: random.Random,
         largest: int = 6 * 2**20,
         subresources: Mapping[tuple[str, str], Subresource] = MappingProxyType({}),
+        deprecated: Callable[[Call], None] = warned,
     ) -> None:
         self.catalog = catalog
         self.store = store
@@ -93,6 +96,7 @@ class Manager:
         self._quotas = Quotas()
         self._turns = Turns()
         self._subresources = subresources
+        self.deprecated = deprecated
         self._verbs = {
             "get": self.get,
             "list": self.list,
@@ -110,11 +114,11 @@ class Manager:
 
     async def handle(self, call: Call) -> Answer:
         """Carries out any call but a watch. Raises ApiError."""
-        if call.target.version.warning:
-            call.warn(call.target.version.warning)
         if call.decision is None:
             self.authorize(call)
         self.check_verb(call)
+        if call.target.version.warning:
+            self.deprecated(call)
         own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
             return await (self._verbs[call.verb](call) if own is None else own(call, self._admission.admit_asked))

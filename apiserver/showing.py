@@ -27,20 +27,20 @@ STYLES = {"Failed": "red", "Paused": "yellow", "Running": "green", "error": "red
 def listed(found: Document, output: str) -> None:
     """A list of actors."""
     if output != "table":
-        _machine(found, output)
+        machine(found, output)
         return
     if not found["items"]:
-        _print(Text("this server has no actors", style="dim"))
+        printed(Text("this server has no actors", style="dim"))
         return
     now = time.time()
     rows = [_row(each, now) for each in found["items"]]
-    _print(_table(("NAME", "KIND", "STATE", "QUEUE", "RUNNING", "FAILING", "RUNS", "LAST RUN", "AGE"), rows))
+    printed(table(("NAME", "KIND", "STATE", "QUEUE", "RUNNING", "FAILING", "RUNS", "LAST RUN", "AGE"), rows))
 
 
 def one(found: Document, output: str) -> None:
     """One actor, with all that is known of it."""
     if output != "table":
-        _machine(found, output)
+        machine(found, output)
         return
     now = time.time()
     status = found.get("status") or {}
@@ -59,11 +59,11 @@ def one(found: Document, output: str) -> None:
     )
     for name, headings, row in parts:
         if status.get(name):
-            shown += [Text(), _table(headings, map(row, status[name]))]
+            shown += [Text(), table(headings, map(row, status[name]))]
         more = status.get(f"{name}Count", 0) - len(status.get(name, ()))
         if more > 0:
             shown.append(Text(f"and {more} more", style="dim"))
-    _print(*shown)
+    printed(*shown)
 
 
 def keys(found: Document, output: str) -> None:
@@ -71,14 +71,14 @@ def keys(found: Document, output: str) -> None:
     if output == "name":
         sys.stdout.writelines(f"{_name(each)}\n" for each in found["items"])
     elif output != "table":
-        _machine(found, output)
+        machine(found, output)
     elif not found["items"]:
-        _print(Text("this server has no keys", style="dim"))
+        printed(Text("this server has no keys", style="dim"))
     else:
         now = time.time()
         headings = ("NAME", "USER", "KEY", "EXPIRES", "LAST USED", "GROUPS", "DESCRIPTION", "AGE")
         rows = ([each["metadata"]["name"], *apikey.cells(each, now), made(each, now)] for each in found["items"])
-        _print(_table(headings, rows))
+        printed(table(headings, rows))
 
 
 def key(found: Document, secret: str, output: str) -> None:
@@ -86,7 +86,7 @@ def key(found: Document, secret: str, output: str) -> None:
     if output == "name":
         sys.stdout.write(f"{_name(found)}\n")
     else:
-        _machine({**found, "key": secret} if secret else found, output)
+        machine({**found, "key": secret} if secret else found, output)
 
 
 def _name(found: Document) -> str:
@@ -155,13 +155,14 @@ def _retry(due: str | None, now: float) -> str:
     return f"in {age(left)}" if left >= 1 else "now"
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
+    """A table as all commands show theirs."""
+    shown = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for heading in headings:
-        table.add_column(heading, no_wrap=heading != "ERROR", overflow="fold")
+        shown.add_column(heading, no_wrap=heading != "ERROR", overflow="fold")
     for row in rows:
-        table.add_row(*map(_cell, row))
-    return table
+        shown.add_row(*map(_cell, row))
+    return shown
 
 
 def _cell(value: Any) -> Text:
@@ -170,12 +171,13 @@ def _cell(value: Any) -> Text:
     return Text(shown, style=STYLES.get(shown, ""))
 
 
-def _machine(found: Document, output: str) -> None:
+def machine(found: Document, output: str) -> None:
+    """A document for programs: `json` or `yaml`."""
     text = json.dumps(found, indent=2) + "\n" if output == "json" else dump_yaml(found).decode()
     sys.stdout.write(text)
 
 
-def _print(*shown: RenderableType) -> None:
+def printed(*shown: RenderableType) -> None:
     """Prints. What is not for a terminal has no blanks at the ends of its lines, and long lines stay whole."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDE, highlight=False, markup=False, emoji=False)
