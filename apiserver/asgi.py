@@ -267,6 +267,8 @@ class App:
         call = Call(exchange.identity, exchange.verb, target, query)
         exchange.trail.follow(call)
         self._manager.authorize(call)
+        if call.target.version.warning:
+            call.agent = exchange.headers.get(b"user-agent", b"")
         _check_method(exchange.method, call.verb, target)
         if unread is not None:
             raise unread
@@ -314,9 +316,9 @@ class App:
     async def _watch(self, exchange: Exchange, call: Call, view: View, scope: Scope, receive: Receive, send: Send) -> None:
         if self._ending:
             raise ServiceUnavailable("the server is shutting down")
-        if call.target.version.warning:
-            call.warn(call.target.version.warning)
         self._manager.check_verb(call)
+        if call.target.version.warning:
+            self._manager.deprecated(call)
         options = list_options(call.query, watch=True)
         matcher = self._manager.matcher(call, options)
         try:

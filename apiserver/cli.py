@@ -22,6 +22,8 @@ from apiserver.cli_auth import auth
 from apiserver.cli_certificate import certificate_commands
 from apiserver.cli_key import key_commands
 from apiserver.cli_registry import registry_commands
+from apiserver.cli_registry_callers import EPILOG as CALLED
+from apiserver.cli_registry_callers import callers
 from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
 from apiserver.cli_registry_inspect import COMMANDS as INSPECT
@@ -56,6 +58,7 @@ registry_commands.command(epilog=CHECKED)(check)
 for _inspect, _name, _epilog in INSPECT:
     registry_commands.command(_name, epilog=_epilog)(_inspect)
 registry_commands.command(epilog=MIGRATED)(migrate)
+registry_commands.command(epilog=CALLED)(callers)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

@@ -117,8 +117,9 @@ def builtin_kinds() -> tuple[Kind, ...]:
     from registry.builtin import KINDS
     from registry.builtin.actor import ACTOR
     from registry.builtin.apikey import API_KEY
+    from registry.builtin.versionuse import VERSION_USE
 
-    return (*KINDS, ACTOR, API_KEY)
+    return (*KINDS, ACTOR, API_KEY, VERSION_USE)
 
 
 def _kinds(names: Sequence[str] | None, config: Path | None) -> tuple[tuple[Kind, ...], Release | None]:

@@ -14,7 +14,7 @@ from actors.cache import Change as SeenChange
 from actors.cache import Listing
 from actors.client import Op, Preconditions
 from actors.door import Page, Query
-from admission.identity import Identity
+from admission.identity import SYSTEM, Identity
 from apiserver import refusals
 from apiserver.calls import Answer, Call
 from apiserver.lists import convertible
@@ -98,6 +98,8 @@ class ManagerDoor:
         target = self._target(model, namespace)
         call = Call(self._identity, "watch", target, _selectors(query))
         self._manager.authorize(call)
+        if target.version.warning:
+            self._manager.deprecated(call)
         matcher = self._manager.matcher(call, ListOptions(label_selector=query.labels, field_selector=query.fields))
         async for changes in follow(self._manager, target.kind.resource, after):
             seen = [(op, change) for change in changes if (op := matcher.seen_as(change)) is not None]
@@ -118,14 +120,15 @@ class ManagerDoor:
 
 
 class ManagerSource:
-    """Implements `actors.cache.Source` on the store's own changes."""
+    """Implements `actors.cache.Source` on the store's own changes. `identity` is whose lists and watches these are."""
 
-    def __init__(self, manager: Manager) -> None:
+    def __init__(self, manager: Manager, identity: Identity = SYSTEM) -> None:
         self._manager = manager
+        self._identity = identity
 
     async def list(self, model: type) -> Listing:
         """All objects of a kind."""
-        kind, version = self._find(model)
+        kind, version = self._find(model, "list")
         snapshot = self._manager.store.list(kind)
         records = snapshot.records
         if version.ways is not None:
@@ -134,15 +137,18 @@ class ManagerSource:
 
     async def watch(self, model: type, after: int) -> AsyncGenerator[Sequence[SeenChange], None]:
         """Every change after a revision. Raises ExpiredError."""
-        kind, version = self._find(model)
+        kind, version = self._find(model, "watch")
         async for changes in follow(self._manager, kind, after):
             yield [_seen(change, version) for change in changes]
 
-    def _find(self, model: type) -> tuple[str, Version]:
+    def _find(self, model: type, verb: str) -> tuple[str, Version]:
         found = self._manager.registry.of_model(model)
         if found is None:
             raise InternalError(f"{model.__name__} is not a kind that this server knows: declare it with plugin.kind")
-        return found[0].resource, found[1]
+        kind, version = found
+        if version.warning:
+            self._manager.deprecated(Call(self._identity, verb, Target(kind, version, None)))
+        return kind.resource, version
 
 
 class ManagerEvents:

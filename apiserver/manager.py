@@ -41,6 +41,7 @@ from apiserver import (
     shaping,
 )
 from apiserver.admitting import Admission
+from apiserver.callers import warned
 from apiserver.calls import Answer, Call, Document
 from apiserver.forms import Page
 from apiserver.matching import Matcher
@@ -85,6 +86,7 @@ class Manager:
     `largest` bounds the bytes of an object: a request is bounded, but one patch after another makes any object larger.
     `subresources` answer the calls that are about nothing that is stored, by resource and subresource: a request for a token
     (`serviceaccounts`, `token`), the create of a kind that is only answered (no subresource).
+    `deprecated` is told of every call of a version that is: it warns, and may count.
     """
 
     def __init__(
@@ -98,6 +100,7 @@ class Manager:
         chance: random.Random,
         largest: int = 6 * 2**20,
         subresources: Mapping[tuple[str, str], Subresource] = MappingProxyType({}),
+        deprecated: Callable[[Call], None] = warned,
     ) -> None:
         self.catalog = catalog
         self.store = store
@@ -109,6 +112,7 @@ class Manager:
         self._quotas = Quotas()
         self._turns = Turns()
         self._subresources = subresources
+        self.deprecated = deprecated
         self._verbs = {
             "get": self.get,
             "list": self.list,
@@ -126,11 +130,11 @@ class Manager:
 
     async def handle(self, call: Call) -> Answer:
         """Carries out any call but a watch. Raises ApiError."""
-        if call.target.version.warning:
-            call.warn(call.target.version.warning)
         if call.decision is None:
             self.authorize(call)
         self.check_verb(call)
+        if call.target.version.warning:
+            self.deprecated(call)
         own = self._subresources.get((call.target.kind.resource, call.target.subresource))
         try:
             return await (self._verbs[call.verb](call) if own is None else own(call, self._admission.admit_asked))

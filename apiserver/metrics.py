@@ -7,7 +7,8 @@ begins with `skep_`. `actor_families` needs no server: whoever runs actors has s
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
 from prometheus_client import CollectorRegistry, GCCollector, ProcessCollector
@@ -18,6 +19,7 @@ from actors.actor import Result
 from actors.insight import Distribution, Snapshot
 from admission.authentication import Failures
 from apiserver.audit_file import Counts
+from apiserver.callers import Requested
 from apiserver.supervision import WELL, Supervisor
 from apiserver.watchdog import Blockages
 from apiserver.webhook_calls import View
@@ -177,6 +179,18 @@ def audit_families(counts: Counts) -> Iterator[Metric]:
     yield lost
 
 
+def requested_families(requested: Mapping[Requested, int]) -> Iterator[Metric]:
+    """Which deprecated versions are called, under the name that Kubernetes gave it, and how often. By whom is in no label: that is
+    what `versionuses.skep.dev` is for."""
+    of = ["group", "version", "resource", "subresource", "removed_release"]
+    gauge = GaugeMetricFamily("apiserver_requested_deprecated_apis", "Deprecated versions that have been called", labels=of)
+    calls = CounterMetricFamily("skep_deprecated_calls", "Calls of deprecated versions since the server was started", labels=of[:4])
+    for labels, count in requested.items():
+        gauge.add_metric(labels, 1)
+        calls.add_metric(labels[:4], count)
+    yield from (gauge, calls)
+
+
 class Metrics:
     """What the server tells of itself: its actors, its event loop, its watches, its process."""
 
@@ -191,6 +205,7 @@ class Metrics:
         failures: Failures,
         webhooks: Callable[[], Iterable[View]] = tuple,
         audit: Audited | None = None,
+        requested: Mapping[Requested, int] = MappingProxyType({}),
     ) -> None:
         """`now` is the clock of the actors; the other functions tell what is so when they are called."""
         self._supervisors = supervisors
@@ -201,6 +216,7 @@ class Metrics:
         self._failures = failures
         self._webhooks = webhooks
         self._audit = audit
+        self._requested = requested
         self._process = CollectorRegistry()
         ProcessCollector(registry=self._process)
         GCCollector(registry=self._process)
@@ -221,6 +237,7 @@ class Metrics:
         slowed = self._failures.slowed
         yield CounterMetricFamily("skep_slowed_logins", "Failed logins that were told to come back later", value=slowed)
         yield from webhook_families(self._webhooks())
+        yield from requested_families(self._requested)
         if self._audit is not None:
             yield from audit_families(self._audit.counts)
         yield from self._process.collect()

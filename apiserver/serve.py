@@ -48,6 +48,7 @@ from apiserver.asgi import App, Timing
 from apiserver.audit import Auditor
 from apiserver.audit_opening import auditing, policy_of
 from apiserver.builtins import Builtins
+from apiserver.callers import Callers
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerSource
 from apiserver.config import Address, Settings
@@ -73,6 +74,7 @@ from apiserver.wiring import actors_of, bootstrap, environment, make_manager
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.builtin.apikey import API_KEY
+from registry.builtin.versionuse import VERSION_USE
 from registry.catalog import Registry
 from registry.plugin import Plugin, build
 from storage.feed import Limits
@@ -96,7 +98,7 @@ def serve(settings: Settings, plugins: Sequence[Plugin]) -> int:
     policy = policy_of(settings.audit)
     with _logging(settings) as logs:
         check_issuer(settings.oidc, settings.tokens)
-        registry = build(plugins, (*KINDS, ACTOR, API_KEY))
+        registry = build(plugins, (*KINDS, ACTOR, API_KEY, VERSION_USE))
         actors = actors_of(registry) if settings.actors.run else []
         folder = datadir.prepare(settings.data_dir, logs.logger.warning)
         open_many()
@@ -185,6 +187,7 @@ class Server:
         self._trusted = Trusted(settings.tokens, settings.oidc, place.keys, store, logs.logger.bind(), time.time, time.monotonic)
         self._logins = self._authentication(logs.logger)
         self.webhooks = Webhooks(store, settings.webhooks, logs.logger, Means(time.monotonic, time.time))
+        self._callers = Callers(SystemClock(), logs.logger.bind())
         self.manager = self._manager(registry, chance)
         entries = [Entry(self._supervisor(actor, chance), spec_document(actor, registry)) for actor in actors]
         self._supervisors = [entry.supervisor for entry in entries]
@@ -217,6 +220,7 @@ class Server:
             webhooks=self.webhooks.admitter,
             subresources=self._trusted.subresources(registry),
             tokens=self._trusted.reviews(self._logins.tables),
+            deprecated=self._callers.note,
         )
 
     def _authentication(self, log: Logger) -> authenticating.Logins:
@@ -271,6 +275,7 @@ class Server:
                 failures=self._logins.failures,
                 webhooks=self.webhooks.views,
                 audit=self._auditor,
+                requested=self._callers.requested,
             )
         return self._metrics.scrape(accept)
 
@@ -331,6 +336,7 @@ class Server:
             tasks.start_soon(self._actor_objects.run)
             tasks.start_soon(self._trusted.run)
             tasks.start_soon(self._logins.run, ManagerDoor(self.manager, SYSTEM), self.app.check_watches)
+            tasks.start_soon(self._callers.run, ManagerDoor(self.manager, SYSTEM))
             async with anyio.create_task_group() as actors, serving(self._http(), self._place.listener) as http:
                 actors.start_soon(self._builtins.run)
                 for supervisor in self._supervisors:
@@ -346,6 +352,7 @@ class Server:
                 self.app.end_watches()
                 http.should_exit = True
             await self._logins.finish(ManagerDoor(self.manager, SYSTEM))
+            await self._callers.finish(ManagerDoor(self.manager, SYSTEM))
             self._store.end_watches()
             tasks.cancel_scope.cancel()
 

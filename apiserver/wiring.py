@@ -33,6 +33,7 @@ from apiserver.answering import review_answers
 from apiserver.audit import AuditedManager, Auditor
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
+from apiserver.callers import warned
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
 from apiserver.manager import Manager, Subresource
@@ -64,11 +65,11 @@ def make_manager(
     webhooks: Callable[[Authorizer], Admitter] | None = None,
     subresources: Mapping[tuple[str, str], Subresource] = NONE,
     tokens: TokenReviewer = NO_TOKENS,
+    deprecated: Callable[[Call], None] = warned,
 ) -> Manager:
     """The request path over a store. `body_bytes` bounds what is sent at once; `admitters`, and those whom `webhooks` gives for an
     authorizer, are asked about every write, `tokens` whose a token is (TokenReview); `auditor` follows every call; `subresources`
-    are those of `Manager`."""
-    largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
+    and `deprecated` are those of `Manager`."""
     catalog = Catalog(registry)
     allows = authorization(catalog, store)
     asked = [*admitters, Policies(catalog, store, allows)]
@@ -81,7 +82,17 @@ def make_manager(
     )
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     answers = {**review_answers(catalog, Reviews(allows, tokens, now)), **subresources}
-    return make(catalog, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
+    return make(
+        catalog,
+        store,
+        allows,
+        admission,
+        now=now,
+        chance=chance,
+        largest=2 * body_bytes,  # room for what the server adds, and for status, which is sent apart
+        subresources=answers,
+        deprecated=deprecated,
+    )
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:
@@ -118,7 +129,7 @@ def environment(
     identity = actor_identity(actor.name)
     token = epoch.token if epoch is not None else ""
     return Environment(
-        source=ManagerSource(manager),
+        source=ManagerSource(manager, identity),
         door=ManagerDoor(manager, identity, token),
         recorder=EventRecorder(ManagerEvents(manager, identity, token), actor.name, clock, chance, log),
         clock=clock,

@@ -178,7 +178,7 @@ def _removed(resource: str, name: str, old: Document, new: Document, was: Docume
     if not version["served"]:
         yield Change(Verdict.COMPATIBLE, resource, name, "", "the version, which was not served, is removed")
         return
-    delta = diff_life.removal(name, diff_life.lives_of(old), diff_life.release_of(was), diff_life.release_of(now))
+    delta = diff_life.removal(name, old, diff_life.release_of(was), diff_life.release_of(now))
     reason = reason_for("SKEP231", name, _waivers(new)) or reason_for("SKEP231", "", _waivers(new))
     alpha = stability(name) is Stability.ALPHA
     rule = RULES["SKEP231"] if delta.rule or alpha else None

@@ -7,6 +7,7 @@ reckoning is that of the new release, so the same two locks give the same answer
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 from registry.diff_schema import Delta
@@ -14,13 +15,15 @@ from registry.lifecycle import Lifecycle, Release, before, from_document, releas
 from registry.names import Stability, stability
 from registry.promises import promises, reached
 
-TO_THE_END = (110, 111, 112, 113, 114)
+TO_THE_END = (110, 111, 112, 113, 114, 115)
 """The promises that the end of a version can break."""
 
 
-def removal(name: str, lives: Mapping[str, Lifecycle], last: Release, this: Release) -> Delta:
-    """What it means that a version is no longer served. `lives` are those of all versions as the `last` release has told them."""
+def removal(name: str, kind: Mapping[str, Any], last: Release, this: Release) -> Delta:
+    """What it means that a version is no longer served. `kind` is what the `last` release has told of it."""
+    lives, served = lives_of(kind), {each for each, version in kind["versions"].items() if version["served"]}
     life = lives[name]
+    life = replace(life, successor=life.successor.removeprefix(f"{kind['group']}/"))
     if stability(name) is Stability.ALPHA:
         return _alpha(life, last, this)
     if life.deprecated is None:
@@ -35,6 +38,10 @@ def removal(name: str, lives: Mapping[str, Lifecycle], last: Release, this: Rele
         return Delta(231, "", f"it is no longer served in {this}, and was to be until {life.removed}")
     if stability(name) is Stability.GA and not life.successor:
         return Delta(231, "", "it is no longer served, and has no successor: a GA version without one is served for good")
+    if stability(name) is Stability.BETA and life.introduced is None:
+        return Delta(231, "", "it is no longer served, and nobody knows since when it was: say introduced=Release(...) first")
+    if life.successor in lives and life.successor not in served:
+        return Delta(231, "", f"it is no longer served, and its successor {life.successor} was never served beside it")
     heir = (life.successor, lives[life.successor]) if life.successor in lives else None
     short = [message for number, message in promises(name, _ending(life, this), heir) if number in TO_THE_END]
     if short:

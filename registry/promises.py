@@ -8,13 +8,15 @@ The rules are those of the deprecation policy of Kubernetes, in the form that `d
 
 from __future__ import annotations
 
+import random
 from collections.abc import Iterable, Iterator
 from typing import Any
 
 from registry.kinds import Kind, Version
 from registry.lifecycle import UNSAID, Lifecycle, Release, before, months_after, releases_between
-from registry.names import Stability, stability
+from registry.names import Stability, stability, version_key
 from registry.rules import RULES, Finding, waived, waiver_problems
+from registry.trying import trial
 
 BETA_MONTHS, BETA_RELEASES, BETA_NOTICE = 9, 3, 6
 GA_NOTICE = 12
@@ -67,6 +69,7 @@ def broken(kind: Kind, release: Release | None) -> list[Finding]:
         heir = successor_of(kind, version)
         successor = None if heir is None else (heir.name, heir.lifecycle)
         named = [*promises(version.name, version.lifecycle, successor), *_passed(version.lifecycle, release)]
+        named += [*_elsewhere(kind, version), *_neighbours(kind, version), *_incomplete(kind, version, heir)]
         findings = (_finding(number, kind, version, message) for number, message in named)
         found += [waived(each, version.waived) for each in findings]
     return found
@@ -90,6 +93,8 @@ def promises(name: str, life: Lifecycle, successor: tuple[str, Lifecycle] | None
         yield from _ga(life, successor)
     if life.deprecated is not None and not life.successor and level is not Stability.ALPHA:
         yield 117, "it is deprecated, and names no successor"
+    if successor is not None and successor[1].introduced is None and (life.removed or level is Stability.GA) and life.deprecated:
+        yield 119, f"its successor {successor[0]} does not say when it was introduced"
     if successor is not None and successor[1].introduced is not None and life.removed is not None:
         together = releases_between(successor[1].introduced, life.removed)
         if together is not None and together < 1:
@@ -135,6 +140,47 @@ def _ga(life: Lifecycle, successor: tuple[str, Lifecycle] | None) -> Iterator[Br
         yield 113, f"its successor {successor[0]} is not GA"
     elif successor[1].introduced is not None and before(life.deprecated, successor[1].introduced):
         yield 113, f"its successor {successor[0]} comes in {successor[1].introduced}, after the deprecation in {life.deprecated}"
+
+
+def _elsewhere(kind: Kind, version: Version) -> Iterator[Broken]:
+    """A GA version whose successor is another kind: nothing is converted to that."""
+    life = version.lifecycle
+    named = life.deprecated is not None and stability(version.name) is Stability.GA and life.successor
+    if named and successor_of(kind, version) is None:
+        yield 113, f"its successor {life.successor} is another kind, to which nothing is converted"
+
+
+def _neighbours(kind: Kind, version: Version) -> Iterator[Broken]:
+    """The versions next to a beta, as they come one after the other, to which it has no converter of its own. Converters come in
+    pairs: a registry with one that has no way back is not built."""
+    ways = kind.storage.ways
+    if ways is None or stability(version.name) is not Stability.BETA or not version.served:
+        return
+    ordered = sorted(kind.served, key=_in_time)
+    at = ordered.index(version)
+    for neighbour in (*ordered[max(at - 1, 0) : at], *ordered[at + 1 : at + 2]):
+        if ways.distance(version.api_version, neighbour.api_version) > 1:
+            yield 120, f"it has no converters from and to {neighbour.name}, which is next to it"
+
+
+def _in_time(version: Version) -> tuple[int, int, int]:
+    """v1alpha1, v1beta1, v1, v2alpha1, v2beta1: the order in which versions come."""
+    rank, major, minor, _ = version_key(version.name)
+    return (-major, -rank, -minor)
+
+
+def _incomplete(kind: Kind, version: Version, heir: Version | None) -> Iterator[Broken]:
+    """What the successor of a deprecated GA version does not hold. The way there and back is tried on made-up values, always on the
+    same ones."""
+    if heir is None or version.lifecycle.deprecated is None or stability(version.name) is not Stability.GA:
+        return
+    tried = trial(kind, version, heir, random.Random(0))
+    if tried is None:
+        return
+    if tried.wrong:
+        yield 113, f"it is not converted to its successor {heir.name} and back as it was: {tried.wrong}"
+    if tried.unheld:
+        yield 113, f"its successor {heir.name} does not hold {', '.join(sorted(tried.unheld))}"
 
 
 def _passed(life: Lifecycle, release: Release | None) -> Iterator[Broken]:

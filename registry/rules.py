@@ -121,6 +121,7 @@ LIFECYCLE = (
     _rule(117, "deprecated-names-successor", "A deprecated beta or GA version names its successor."),
     _rule(118, "version-name", "The name of a version says how stable it is: v1, v1beta1, v1alpha1."),
     _rule(119, "dates-known", "What is deprecated or removed says in which release and on which day."),
+    _rule(120, "beta-neighbours", "A beta has converters from and to its neighbours."),
 )
 CHANGES = (
     _rule(201, "field-removed", "A field is not removed."),

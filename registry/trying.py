@@ -40,7 +40,7 @@ class Trial:
     kind: str
     here: str
     there: str
-    steps: tuple[Step, Step]
+    steps: tuple[Step, ...]
     tried: int = 0
     unheld: set[str] = field(default_factory=set)
     wrong: str = ""
@@ -56,20 +56,31 @@ def trials(kind: Kind, chance: random.Random, count: int = TRIES) -> Iterator[Tr
     back = {(step.old, step.new): step for step in ways.steps}
     for step in ways.steps:
         here, there = versions[step.old], versions[step.new]  # type: ignore[index]
-        trial = Trial(kind.name, here.name, there.name, (step, back[step.new, step.old]))
-        for size in range(count):
-            document = _made(here, chance, size / count)
-            if document is None:
-                continue
-            trial.tried += 1
-            trial.wrong = _problem(ways, here, there, document, trial.unheld)
-            if trial.wrong:
-                trial.example = _smallest(ways, here, there, document)
-                trial.wrong = _problem(ways, here, there, trial.example, set())
-                break
-        if not trial.tried:
-            trial.wrong = f"no valid value of {here.name} could be made; give its fields examples: Meta(examples=[...])"
-        yield trial
+        yield _tried(Trial(kind.name, here.name, there.name, (step, back[step.new, step.old])), ways, here, there, chance, count)
+
+
+def trial(kind: Kind, here: Version, there: Version, chance: random.Random, count: int = TRIES) -> Trial | None:
+    """Tries the way from one version to another and back, however long it is. None: both have one shape."""
+    ways = kind.storage.ways
+    if ways is None or ways.exact or ways.same(here.api_version, there.api_version):
+        return None
+    return _tried(Trial(kind.name, here.name, there.name, ()), ways, here, there, chance, count)
+
+
+def _tried(trial: Trial, ways: Ways, here: Version, there: Version, chance: random.Random, count: int) -> Trial:
+    for size in range(count):
+        document = _made(here, chance, size / count)
+        if document is None:
+            continue
+        trial.tried += 1
+        trial.wrong = _problem(ways, here, there, document, trial.unheld)
+        if trial.wrong:
+            trial.example = _smallest(ways, here, there, document)
+            trial.wrong = _problem(ways, here, there, trial.example, set())
+            break
+    if not trial.tried:
+        trial.wrong = f"no valid value of {here.name} could be made; give its fields examples: Meta(examples=[...])"
+    return trial
 
 
 def _problem(ways: Ways, here: Version, there: Version, document: Document, unheld: set[str]) -> str:

@@ -31,6 +31,7 @@ from apiserver.wiring import actors_of, chains
 from registry.builtin import KINDS
 from registry.builtin.actor import ACTOR
 from registry.builtin.apikey import API_KEY
+from registry.builtin.versionuse import VERSION_USE
 from registry.catalog import Catalog, Registry
 from registry.errors import ApiError
 from registry.plugin import Plugin, build
@@ -202,7 +203,7 @@ async def opened(
     `roles`: rights are given by roles; otherwise whoever is authenticated may do all but what belongs to an owner.
     `make` makes its manager.
     """
-    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY))
+    registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY, VERSION_USE))
     log = Told()
     async with open_store("sqlite://", options) as store:
         catalog = Catalog(registry)

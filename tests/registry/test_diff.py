@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from msgspec.structs import replace
@@ -231,6 +232,34 @@ def test_a_version_goes_neither_before_its_day_nor_on_a_day_that_nobody_knows() 
     ):
         [change] = diff(lock(both), lock({"v1": both["v1"]}, release))
         assert change.verdict is verdict, release
+
+
+@pytest.mark.parametrize(
+    ("changed", "heir", "why"),
+    [
+        ({}, {}, ""),
+        ({"successor": "things.example/v1"}, {}, ""),
+        ({"introduced": {}}, {}, "nobody knows since when it was"),
+        ({}, {"served": False}, "v1 was never served beside it"),
+        ({}, {"lifecycle": {"introduced": {"version": "1.5", "date": "2020-01-01"}}}, "when it is removed already"),
+    ],
+)
+def test_a_beta_goes_when_it_was_served_long_enough_and_beside_its_successor(
+    changed: dict[str, Any], heir: dict[str, Any], why: str
+) -> None:
+    lived: dict[str, Any] = {
+        "introduced": {"version": "1.0", "date": "2018-01-01"},
+        "deprecated": {"version": "1.1", "date": "2019-01-01"},
+        "removed": {"version": "1.5", "date": "2020-01-01"},
+        "successor": "v1",
+        **changed,
+    }
+    lived = {key: value for key, value in lived.items() if value}
+    both = {"v1": version("v1", **heir), "v1beta1": version("v1beta1", lifecycle=lived)}
+    changes = diff(lock(both, ("1.4", "2019-12-01")), lock({"v1": version("v1")}, ("1.5", "2020-01-01")))
+    [gone] = [change for change in changes if change.version == "v1beta1"]
+    assert gone.refused == bool(why)
+    assert why in gone.message
 
 
 def test_history_is_not_written_otherwise() -> None:

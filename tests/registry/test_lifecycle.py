@@ -124,6 +124,97 @@ def test_the_successor_of_a_ga_version_is_ga_and_is_there_when_the_notice_is_giv
     assert numbers("v1", life, ("v2beta1", Lifecycle(TOLD))) == [113]
 
 
+def test_a_ga_version_whose_successor_is_there_since_nobody_knows_when_cannot_be_checked() -> None:
+    assert numbers("v1", Lifecycle(START, TOLD, None, "v2"), ("v2", UNSAID)) == [119]
+    assert numbers("v1", Lifecycle(START, None, None, "v2"), ("v2", UNSAID)) == []
+
+
+class LessSpec(Spec):
+    width: int = 1
+
+
+class Less(Resource[LessSpec, None]):
+    """Less holds no note."""
+
+
+class MoreSpec(Spec):
+    size: int = 1
+    note: str | None = None
+
+
+class More(Resource[MoreSpec, None]):
+    """More holds one."""
+
+
+def succeeded(old: type, new: type, **said: Any) -> Kind:
+    """A GA version that is deprecated, and its GA successor, which is a shape of its own."""
+    plugin = Plugin("things")
+    names = {"group": "things.example", "plural": "things", "kind": "Thing"}
+    plugin.kind(new, version="v2", introduced=TOLD, **names)
+    plugin.kind(old, version="v1", introduced=START, **{"deprecated": TOLD, "successor": "v2", **said}, **names)
+
+    @plugin.converts(Less, More)
+    def more(less: Less) -> More:
+        return More(spec=MoreSpec(size=less.spec.width))
+
+    @plugin.converts(More, Less)
+    def less(more: More) -> Less:
+        return Less(spec=LessSpec(width=more.spec.size))
+
+    return build([plugin]).kinds[0]
+
+
+def test_the_conversion_to_the_successor_of_a_ga_version_is_complete() -> None:
+    assert broken(succeeded(Less, More), None) == []
+    [finding] = broken(succeeded(More, Less), None)
+    assert (finding.rule.id, finding.message) == ("SKEP113", "its successor v2 does not hold .spec.note")
+    assert broken(succeeded(More, Less, deprecated=None, successor=""), None) == []
+
+
+def test_a_ga_version_is_not_succeeded_by_another_kind() -> None:
+    plugin = Plugin("things")
+    plugin.kind(Thing, group="things.example", version="v1", plural="things", deprecated=TOLD, successor="other.example/v1")
+    plugin.kind(Less, group="other.example", version="v1", plural="things", kind="Thing", introduced=START)
+    found = [finding for kind in build([plugin]).kinds for finding in broken(kind, None)]
+    assert [each.rule.id for each in found] == ["SKEP113"]
+
+
+@pytest.mark.parametrize(
+    ("versions", "found"),
+    [
+        ({"v1": More, "v1beta1": Less, "v1alpha1": Thing}, []),
+        ({"v1": Less, "v1beta1": More, "v1alpha1": Thing}, ["v1beta1"]),
+        ({"v2": Less, "v2beta1": More, "v1": Thing}, ["v2beta1"]),
+        ({"v2": Less, "v2beta1": More, "v1beta1": Thing}, ["v1beta1 v2beta1"]),
+        ({"v1": Less, "v1beta2": More, "v1beta1": Thing}, ["v1beta2 v1beta1"]),
+        ({"v1": Less, "v1beta1": More, "v1beta2": More, "v1alpha1": More}, []),
+        ({"v1": Less, "v1alpha2": More, "v1alpha1": Thing}, []),
+    ],
+)
+def test_betas_have_converters_to_those_that_come_before_and_after_them(versions: dict[str, type], found: list[str]) -> None:
+    plugin = Plugin("things")
+    for name, model in versions.items():
+        plugin.kind(model, group="things.example", version=name, plural="things", kind="Thing")
+    for old, new in ((Less, More), (More, Less), (Less, Thing), (Thing, Less)):
+        if {old, new} <= {*versions.values()}:
+            plugin.converts(old, new)(_made_of(old, new))
+    lacking = [each.version for each in broken(build([plugin]).kinds[0], None) if each.rule.id == "SKEP120"]
+    assert sorted(lacking) == sorted(" ".join(found).split())
+
+
+def _made_of(old: type, new: type) -> Any:
+    """A converter between two of the models."""
+    field = {Less: "width", More: "size", Thing: "size"}
+    specs = {Less: LessSpec, More: MoreSpec, Thing: ThingSpec}
+
+    def convert(given: Any) -> Any:
+        return new(spec=specs[new](**{field[new]: getattr(given.spec, field[old])}))
+
+    convert.__annotations__ = {}
+    convert.__name__ = f"{old.__name__}_{new.__name__}".lower()
+    return convert
+
+
 def test_a_deprecated_version_is_served_beside_its_successor_for_a_release() -> None:
     life = Lifecycle(START, TOLD, END, "v1")
     assert numbers("v1beta1", life, ("v1", Lifecycle(Release("1.5", "2021-01-15")))) == []

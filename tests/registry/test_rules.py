@@ -36,6 +36,10 @@ class Declared:
         self.plugin = Plugin("things", release=AFTER)
         self._waive = waive
 
+    def converts(self, old: type, new: type) -> Any:
+        """Declares a converter."""
+        return self.plugin.converts(old, new)
+
     def kind(self, model: type, _: EllipsisType = ..., **said: Any) -> None:
         """Declares a version."""
         waive = {**said.pop("waive", {}), **self._waive}
