@@ -115,7 +115,7 @@ def _group(group: str, versions: tuple[str, ...]) -> Document:
 
 def _served(registry: Registry, group: str, version: str) -> Iterator[tuple[Kind, Version]]:
     found = [
-        (kind, served)
+        (kind.seen_in(served), served)
         for kind in registry.of_group(group)
         for served in kind.served
         if (served.group, served.name) == (group, version)
