@@ -71,18 +71,19 @@ def make_manager(
     authorizer, are asked about every write, `tokens` whose a token is (TokenReview); `auditor` follows every call; `subresources`
     are those of `Manager`."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    allows = authorization(registry, store)
-    asked = [*admitters, DeclaredGuard(), Policies(registry, store, allows)]
+    catalog = Catalog(registry)
+    allows = authorization(catalog, store)
+    asked = [*admitters, DeclaredGuard(), Policies(catalog, store, allows)]
     if webhooks is not None:
         asked.append(webhooks(allows))
     asked += [KeyRules(allows), TtlRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
-    registry.report_conversions(
+    catalog.report_conversions(
         lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
     )
     make = Manager if auditor is None else partial(AuditedManager, auditor)
-    answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources}
-    return make(Catalog(registry), store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
+    answers = {**review_answers(catalog, Reviews(allows, tokens, now)), **subresources}
+    return make(catalog, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:

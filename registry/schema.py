@@ -64,6 +64,11 @@ class Schema:
         """The tree that says everything about the form of a document, every default in its one form."""
         return self._node
 
+    @property
+    def published(self) -> Document | None:
+        """The schema as clients are shown it, if it came as a document; None: as its node says."""
+        return None
+
     def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
         """The document in its one form, and all there is to say about it.
 
