@@ -25,6 +25,7 @@ from apiserver.objects import FactsOf, ManagerReach, StoreObjects
 from apiserver.roles import RoleSums
 from apiserver.usage import NAME as QUOTAS
 from apiserver.usage import Usage
+from registry.custom.kinds import CallOf, relabelled
 from registry.declarations import Place
 from storage.sql import SqlStore
 
@@ -39,14 +40,20 @@ PAUSES = (1.0, 60.0)
 class Builtins:
     """Runs the built-in actors. `run` returns after `stop`; one that breaks is started again.
 
-    `surroundings` gives each its own, by name.
+    `surroundings` gives each its own, by name; `call_of` who converts the objects of a defined kind.
     """
 
     def __init__(
-        self, manager: Manager, store: SqlStore, surroundings: Callable[[str], Surroundings], *, event_seconds: float
+        self,
+        manager: Manager,
+        store: SqlStore,
+        surroundings: Callable[[str], Surroundings],
+        *,
+        event_seconds: float,
+        call_of: CallOf = relabelled,
     ) -> None:
         self._around = around = surroundings("census")
-        self.definitions = Definitions(manager.catalog, surroundings(DEFINITIONS).log)
+        self.definitions = Definitions(manager.catalog, surroundings(DEFINITIONS).log, call_of)
         self.definitions.follow(store)
         self.keeper = Keeper(manager, store, self.definitions, actor_identity(DEFINITIONS), surroundings(DEFINITIONS))
         self._store = store

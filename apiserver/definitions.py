@@ -22,7 +22,7 @@ from registry.builtin.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
 from registry.catalog import Catalog, RegistryError
 from registry.custom.claims import Claims, Verdict
 from registry.custom.definition import Definition, Names, read
-from registry.custom.kinds import WaysOf, kind_of, relabelled
+from registry.custom.kinds import CallOf, kind_of, relabelled
 from registry.kinds import Kind
 from storage.sql import SqlStore
 from storage.store import Change, Op, Record
@@ -47,22 +47,27 @@ class Entry:
         return had and self.verdict.names.complete
 
     @property
+    def names(self) -> Names:
+        """The names under which there is a kind of it."""
+        return self.verdict.names if self.established else self.definition.names
+
+    @property
     def current(self) -> bool:
         """Whether the kind is what the definition says now: a new status makes no other kind of it."""
         if self.kind is None or self.made_of is None:
             return False
         one, other = self.definition, self.made_of
         same = (one.uid, one.generation, one.deleting) == (other.uid, other.generation, other.deleting)
-        return same and names_of(self.kind) == self.verdict.names
+        return same and names_of(self.kind) == self.names
 
 
 class Definitions:
     """Follows definitions. `told` is called with the names of those about which something is different now."""
 
-    def __init__(self, catalog: Catalog, log: Log, ways_of: WaysOf = relabelled) -> None:
+    def __init__(self, catalog: Catalog, log: Log, call_of: CallOf = relabelled) -> None:
         self._catalog = catalog
         self._log = log
-        self._ways_of = ways_of
+        self._call_of = call_of
         self._entries: dict[str, Entry] = {}
         self._claims: dict[str, Claims] = {}
         self._waiting: dict[str, dict[str, None]] = {}  # by group: those that did not get all their names, in their order
@@ -188,14 +193,15 @@ class Definitions:
             self._replace(put, gone)
 
     def _kind(self, entry: Entry) -> Kind | None:
-        """The kind that a definition is served as; None: it is not."""
-        if not entry.established:
+        """The kind that a definition is served as; None: it is not. What goes is known to the last, so that its objects can go: it
+        may have been served once."""
+        if not entry.established and not entry.definition.deleting:
             return None
         if entry.current:
             return entry.kind
         before = (entry.made_of, entry.kind) if entry.made_of is not None and entry.kind is not None else None
         try:
-            return kind_of(entry.definition, entry.verdict.names, self._ways_of, before)
+            return kind_of(entry.definition, entry.names, self._call_of, before, hidden=not entry.established)
         except ValueError as error:
             self._log.error("a definition cannot be served", name=entry.definition.name, why=presentable(str(error)))
             return None

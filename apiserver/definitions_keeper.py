@@ -27,7 +27,6 @@ from apiserver.target import Target
 from registry.builtin.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION as DEFINITION
 from registry.builtin.customresourcedefinition import FINALIZER
 from registry.custom.definition import ESTABLISHED, names_document
-from registry.custom.kinds import kind_of
 from registry.errors import ApiError, ConflictError, NotFound
 from registry.kinds import Kind
 from registry.times import format_time
@@ -112,10 +111,10 @@ class Keeper:
     async def _empty(self, entry: Entry, record: Record) -> None:
         """Deletes the objects of a definition, and lets it go when there are none."""
         name = entry.definition.name
-        kind = entry.kind or kind_of(entry.definition, entry.definition.names)  # it may have been served once
         if name not in self._emptying:
             self._emptying[name] = self._store.subscribe(name, partial(self._hear, name))
-        await self._delete_all(kind)
+        if entry.kind is not None:
+            await self._delete_all(entry.kind)
         if self._store.list(name).records:
             self._pool.add_at(name, self._clock.now() + PATIENCE)
             return

@@ -18,8 +18,7 @@ def schema_causes(schema: Document, path: str, *, has_status: bool) -> Iterator[
     """Every reason why this cannot be the schema of a version; `has_status`: its status is written apart."""
     from registry.custom import structural  # what checks schemas is needed when a definition is written, and not before
 
-    del has_status
-    yield from structural.problems(schema, path)
+    yield from structural.problems(schema, path, status=has_status)
 
 
 def selectable_causes(part: Sequence[Mapping[str, Any]], path: str, version: Mapping[str, Any]) -> Iterator[Cause]:

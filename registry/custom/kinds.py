@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from registry import expiring
+from registry.custom.conversion import Call, webhook_ways
 from registry.custom.definition import ColumnText, Definition, Names, VersionText
 from registry.custom.schema import custom_schema
 from registry.jsonpath import JSONPath
@@ -16,32 +17,38 @@ from registry.kinds import EXTERNAL, Beside, Column, Kind, Scale, Strategy, Vers
 from registry.names import version_key
 from registry.plugin import AGE, described
 from registry.schema import Schema
-from registry.ways import Ways
 
 TERMINATING = "create not allowed while custom resource definition is terminating"
 
 Before = tuple[Definition, Kind]
 """A definition, and the kind that was made of it."""
-WaysOf = Callable[[Definition, tuple[Version, ...]], Ways | None]
-"""How objects get from one version to another; None: by another apiVersion, and nothing else."""
+CallOf = Callable[[Definition], Call | None]
+"""Who converts the objects of a kind; None: they get another apiVersion, and nothing else is different."""
 
 
-def relabelled(definition: Definition, versions: tuple[Version, ...]) -> Ways | None:
+def relabelled(definition: Definition) -> Call | None:
     """All versions have one shape."""
-    del definition, versions
+    del definition
     return None
 
 
-def kind_of(definition: Definition, names: Names, ways_of: WaysOf = relabelled, before: Before | None = None) -> Kind:
-    """The kind, under the names that it got. `before` is what it was: schemas that are the same are taken from there. Raises
-    ValueError for what cannot be served."""
+def kind_of(
+    definition: Definition,
+    names: Names,
+    call_of: CallOf = relabelled,
+    before: Before | None = None,
+    *,
+    hidden: bool = False,
+) -> Kind:
+    """The kind, under the names that it got; `hidden`: nobody can ask for it. `before` is what it was: schemas that are the same
+    are taken from there. Raises ValueError for what cannot be served."""
     texts = sorted(definition.versions, key=lambda text: version_key(text.name))
     known = dict(_schemas(*before)) if before is not None else {}
     made = [known.get((text.name, bytes(text.schema.schema))) or _schema(definition, text) for text in texts]
     versions = tuple(_version(definition, text, names, schema) for text, schema in zip(texts, made, strict=True))
-    ways = ways_of(definition, versions)
-    if ways is not None:
-        versions = tuple(replace(version, ways=ways) for version in versions)
+    schemas = {version.api_version: version.schema for version in versions}
+    ways = webhook_ways(names.kind, schemas, call_of(definition))
+    versions = tuple(replace(version, ways=ways, served=version.served and not hidden) for version in versions)
     storage = next(version for version, text in zip(versions, texts, strict=True) if text.storage)
     beside = storage.beside or Beside()
     return Kind(
