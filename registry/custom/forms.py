@@ -152,7 +152,7 @@ def _nested(schema: Document, path: str, *, any_of: bool = False) -> Iterator[Ca
 
 
 def _complete(schema: Any, form: Any, form_path: str, path: str) -> Iterator[Cause]:
-    """Fields and items that junctors speak of, and the form does not. Asked of the junctors of the root alone, as real servers do."""
+    """Fields and items that junctors speak of, and the form does not. Only the junctors of the root are asked, as by real servers."""
     for keyword in JUNCTORS:
         for index, branch in enumerate(schema.get(keyword, ())):
             yield from _mentioned(branch, form, form_path, f"{path}.{keyword}[{index}]")
