@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from registry.custom.keywords import DEEPEST, read
-from registry.custom.structural import problems
+from registry.custom.structural import TYPES, problems
 
 CASES = Path(__file__).parents[1] / "reference" / "cases"
 TEXT, NUMBER, FREE = {"type": "string"}, {"type": "integer"}, {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
