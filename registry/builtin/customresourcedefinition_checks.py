@@ -139,7 +139,8 @@ def _shown(versions: Versions) -> list[dict[str, Any]]:
     ]
 
 
-PartCheck = Callable[[Any, str, Mapping[str, Any]], Iterator[Cause]]
+PartCheck = Callable[[Any, str, Mapping[str, Any], Mapping[str, Any]], Iterator[Cause]]
+"""What is wrong with a part of a version: the part, its path, the version, and that version as it was."""
 
 
 def _parts(versions: Versions, before: Versions) -> Iterator[Cause]:
@@ -155,7 +156,7 @@ def _parts(versions: Versions, before: Versions) -> Iterator[Cause]:
         ("schema", "validation", _schema),
         ("subresources", "subresources", _subresources),
         ("additionalPrinterColumns", "additionalPrinterColumns", _columns),
-        ("selectableFields", "selectableFields", selectable_causes),
+        ("selectableFields", "selectableFields", _selectable),
     )
     for field, common, causes in checks:
         alike = all(version.get(field) == versions[0].get(field) for version in versions)
@@ -163,14 +164,20 @@ def _parts(versions: Versions, before: Versions) -> Iterator[Cause]:
             part, was = version.get(field), old.get(version.get("name", ""), {})
             known = part == was.get(field) and version.get("schema") == was.get("schema")
             if part and not known:
-                yield from causes(part, f"spec.{common}" if alike else f"spec.versions[{at}].{field}", version)
+                yield from causes(part, f"spec.{common}" if alike else f"spec.versions[{at}].{field}", version, was)
 
 
-def _schema(part: Any, path: str, version: Mapping[str, Any]) -> Iterator[Cause]:
+def _schema(part: Any, path: str, version: Mapping[str, Any], was: Mapping[str, Any]) -> Iterator[Cause]:
     schema = part.get("openAPIV3Schema")
     if schema is not None:
         has_status = (version.get("subresources") or {}).get("status") is not None
-        yield from schema_causes(schema, f"{path}.openAPIV3Schema", has_status=has_status)
+        before = (was.get("schema") or {}).get("openAPIV3Schema")
+        yield from schema_causes(schema, f"{path}.openAPIV3Schema", has_status=has_status, before=before)
+
+
+def _selectable(part: Any, path: str, version: Mapping[str, Any], was: Mapping[str, Any]) -> Iterator[Cause]:
+    del was
+    yield from selectable_causes(part, path, (version.get("schema") or {}).get("openAPIV3Schema") or {})
 
 
 def _warning(warning: str, path: str, *, deprecated: bool) -> Iterator[Cause]:
@@ -189,8 +196,8 @@ def _warning(warning: str, path: str, *, deprecated: bool) -> Iterator[Cause]:
             return
 
 
-def _subresources(part: Any, path: str, version: Mapping[str, Any]) -> Iterator[Cause]:
-    del version
+def _subresources(part: Any, path: str, version: Mapping[str, Any], was: Mapping[str, Any]) -> Iterator[Cause]:
+    del version, was
     scale = part.get("scale")
     if scale is None:
         return
@@ -212,8 +219,8 @@ def _path_below(text: str, path: str, *roots: str) -> Iterator[Cause]:
         yield invalid(path, text, f"should be a json path under {'either ' if len(roots) > 1 else ''}{' or '.join(roots)}")
 
 
-def _columns(part: Any, path: str, version: Mapping[str, Any]) -> Iterator[Cause]:
-    del version
+def _columns(part: Any, path: str, version: Mapping[str, Any], was: Mapping[str, Any]) -> Iterator[Cause]:
+    del version, was
     types, formats = ",".join(COLUMN_TYPES), ",".join(COLUMN_FORMATS)
     for at, column in enumerate(part):
         where = f"{path}[{at}]"

@@ -14,16 +14,22 @@ _OF_SCALARS = "must point to a field of type string, boolean or integer. Enum st
 SCALARS = ("string", "boolean", "integer")
 
 
-def schema_causes(schema: Document, path: str, *, has_status: bool) -> Iterator[Cause]:
-    """Every reason why this cannot be the schema of a version; `has_status`: its status is written apart."""
-    from registry.custom import structural  # what checks schemas is needed when a definition is written, and not before
+def schema_causes(schema: Document, path: str, *, has_status: bool, before: Document | None) -> Iterator[Cause]:
+    """Every reason why this cannot be the schema of a version; `has_status`: its status is written apart, `before`: the
+    schema that it had."""
+    from registry.custom import (  # what checks schemas is needed when a definition is written, and not before
+        rule_problems,
+        structural,
+    )
 
-    yield from structural.problems(schema, path, status=has_status)
+    found = structural.problems(schema, path, status=has_status)
+    yield from found
+    if not found:
+        yield from rule_problems.problems(schema, path, before)
 
 
-def selectable_causes(part: Sequence[Mapping[str, Any]], path: str, version: Mapping[str, Any]) -> Iterator[Cause]:
+def selectable_causes(part: Sequence[Mapping[str, Any]], path: str, schema: Document) -> Iterator[Cause]:
     """What is wrong with the fields that selectors may name."""
-    schema = (version.get("schema") or {}).get("openAPIV3Schema") or {}
     seen: set[str] = set()
     for at, selectable in enumerate(part):
         text, where = selectable.get("jsonPath", ""), f"{path}[{at}].jsonPath"

@@ -10,6 +10,7 @@ import msgspec
 from registry import expiring
 from registry.custom.conversion import Call, webhook_ways
 from registry.custom.definition import ColumnText, Definition, Names, VersionText
+from registry.custom.rules import compile_rules
 from registry.custom.schema import custom_schema
 from registry.jsonpath import JSONPath
 from registry.jsonpath import parse as parse_path
@@ -80,7 +81,7 @@ def _schemas(definition: Definition, kind: Kind) -> Iterator[tuple[tuple[str, by
 
 def _schema(definition: Definition, text: VersionText) -> Schema:
     document = msgspec.json.decode(text.schema.schema)
-    return custom_schema(document, preserve_unknown=definition.preserve_unknown_fields)
+    return custom_schema(document, preserve_unknown=definition.preserve_unknown_fields, rules=compile_rules(document))
 
 
 def _version(definition: Definition, text: VersionText, names: Names, schema: Schema) -> Version:
