@@ -63,6 +63,11 @@ class Webhook:
     signed_by: str = ""
 
     @property
+    def url(self) -> str:
+        """What it is asked at: it is told how long it has."""
+        return f"{self.endpoint.url}?timeout={max(1, round(self.seconds))}s"
+
+    @property
     def mutating(self) -> bool:
         """Whether it may change the object."""
         return self.id.type == "mutating"
@@ -130,7 +135,7 @@ class WebhookIndex:
         for webhook in document.get("webhooks") or ():
             yield Webhook(
                 id=Identifier(type, metadata["name"], webhook["name"]),
-                endpoint=_endpoint(webhook["clientConfig"]),
+                endpoint=endpoint_of(webhook["clientConfig"]),
                 constraints=Constraints.of_webhook(webhook),
                 conditions=Conditions.of(webhook.get("matchConditions")),
                 fails=webhook.get("failurePolicy", "Fail") != "Ignore",
@@ -141,7 +146,8 @@ class WebhookIndex:
             )
 
 
-def _endpoint(config: Mapping[str, Any]) -> Endpoint:
+def endpoint_of(config: Mapping[str, Any]) -> Endpoint:
+    """Where a `clientConfig` says that a webhook is."""
     authorities = b64decode(config.get("caBundle") or "")
     service = config.get("service")
     if service is None:

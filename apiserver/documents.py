@@ -184,7 +184,7 @@ async def _pieces(parts: Iterable[bytes]) -> AsyncIterator[bytes]:
 
 
 def _described(kind: Kind, version: Version) -> openapi.Served:
-    published = version.schema.published
+    published, kind = version.schema.published, kind.seen_in(version)
     return openapi.Served(
         group=version.group,
         version=version.name,

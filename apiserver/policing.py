@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -28,6 +29,7 @@ from registry.catalog import Catalog
 from registry.cel import STEPS, CostExceeded, Meter
 from registry.errors import ApiError, Cause, Forbidden, TooLarge, details
 from registry.kinds import Kind, Version, resource_name
+from registry.unasked import answered
 from storage.sql import SqlStore
 from storage.store import Key, Record
 
@@ -197,11 +199,11 @@ class Policies:
     async def _judged(self, review: Review[Document], bound: _Bound, address: Address, quick: Meter) -> Sequence[Verdict]:
         policy = bound.policy
         try:
-            params = self._params(policy, bound.binding, review.namespace)
+            params = await answered(partial(self._params, policy, bound.binding, review.namespace))
         except ValueError as error:
             return [broken(policy, f"failed to configure binding: {error}")]
         access = access_of(self._authorizer, review.identity)
-        given = variables(review, address, access, policy.names)
+        given = await answered(partial(variables, review, address, access, policy.names))
         given["namespaceObject"] = self._namespace(review.namespace) if "namespaceObject" in policy.names else None
         try:
             return judge(policy, given, params, quick)
@@ -211,7 +213,7 @@ class Policies:
         def from_there(verb: str, about: Mapping[str, str]) -> tuple[bool, str]:
             return from_thread.run_sync(access, verb, about)  # the index of the authorizer changes in the loop
 
-        given.update(variables(review, address, from_there, policy.names))
+        given.update(await answered(partial(variables, review, address, from_there, policy.names)))
         try:
             return await to_thread.run_sync(judge, policy, given, params, _Yielding(STEPS), limiter=self._alone)
         except CostExceeded:

@@ -152,7 +152,7 @@ def _nested(schema: Document, path: str, *, any_of: bool = False) -> Iterator[Ca
 
 
 def _complete(schema: Any, form: Any, form_path: str, path: str) -> Iterator[Cause]:
-    """Fields and items that junctors speak of, and the form does not. Only the junctors of the root are asked, as by real servers."""
+    """Fields and items of which junctors speak, and not the form. As real servers do, only the junctors of the root are asked."""
     for keyword in JUNCTORS:
         for index, branch in enumerate(schema.get(keyword, ())):
             yield from _mentioned(branch, form, form_path, f"{path}.{keyword}[{index}]")
