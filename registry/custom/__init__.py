@@ -1,1 +1,1 @@
-"""Kinds that are defined while the server runs: their schemas, their rules, and what makes kinds of them."""
+"""Kinds that arrive at run time, in a CustomResourceDefinition."""
