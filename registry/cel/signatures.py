@@ -78,6 +78,31 @@ cidr.containsCIDR(cidr) bool
 cidr.ip() ip
 cidr.masked() cidr
 cidr.prefixLength() int
+format.named(string) formats
+format.dns1123Label() format
+format.dns1123Subdomain() format
+format.dns1035Label() format
+format.qualifiedName() format
+format.dns1123LabelPrefix() format
+format.dns1123SubdomainPrefix() format
+format.dns1035LabelPrefix() format
+format.labelValue() format
+format.uri() format
+format.uuid() format
+format.byte() format
+format.date() format
+format.datetime() format
+format.validate(string) complaints
+semver(string) semver
+semver(string, bool) semver
+isSemver(string) bool
+isSemver(string, bool) bool
+semver.major() int
+semver.minor() int
+semver.patch() int
+semver.isGreaterThan(semver) bool
+semver.isLessThan(semver) bool
+semver.compareTo(semver) int
 authorizer.path(string) path
 authorizer.group(string) group
 group.resource(string) resource
@@ -93,7 +118,14 @@ decision.error() string
 """
 """One overload in a line: the target before the dot, the types of the arguments, the type of the result."""
 
-GLOBAL = frozenset({"strings.quote", "sets.contains", "sets.equivalent", "sets.intersects", "ip.isCanonical"})
+GLOBAL = frozenset(
+    {"strings.quote", "sets.contains", "sets.equivalent", "sets.intersects", "ip.isCanonical"}
+    | {
+        line.partition("(")[0]
+        for line in SIGNATURES.split("\n")
+        if line.startswith("format.") and not line.startswith("format.validate")
+    }
+)
 """Functions whose names have a dot: what stands before it is no target."""
 
 _COMPARED = ("int", "uint", "double")
@@ -200,6 +232,7 @@ _NAMES = {
     "format": "kubernetes.NamedFormat",
     "formats": "optional<kubernetes.NamedFormat>",
     "complaints": "optional<list<string>>",
+    "semver": "kubernetes.Semver",
     "authorizer": "kubernetes.authorization.Authorizer",
     "path": "kubernetes.authorization.PathCheck",
     "group": "kubernetes.authorization.GroupCheck",
@@ -233,6 +266,11 @@ def overloads() -> dict[str, tuple[Overload, ...]]:
             one = _overload(line, _NAMES)
             found.setdefault(one.function, []).append(one)
     return {name: tuple(each) for name, each in found.items()}
+
+
+def type_named(name: str) -> Type:
+    """A type by the name that `SIGNATURES` has for it."""
+    return types.read(_NAMES.get(name, name))
 
 
 def _generated() -> list[str]:

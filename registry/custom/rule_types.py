@@ -151,6 +151,16 @@ def _limit(schema: Document, keyword: str, otherwise: int) -> int:
     return otherwise if limit is None else max(0, int(limit))
 
 
+def type_below(whole: Type | None, kind: str, key: str) -> Type | None:
+    """The type of what is below, from that of the whole: of a property (`field`), or of what is in a list or map."""
+    if whole is None:
+        return None
+    if kind != "field":
+        return whole.of[-1] if whole.of else None
+    called = escaped(key)
+    return whole.fields.get(called) if whole.fields is not None and called is not None else None
+
+
 def reader_of(schema: Document, *, root: bool = False) -> Reader | None:
     """Makes values what rules see; None: they are that already."""
     if schema.get("x-kubernetes-int-or-string"):
@@ -201,9 +211,13 @@ def _object_reader(schema: Document, *, root: bool) -> Reader | None:
     if not readers and not names:
         return None
 
+    hidden = set(names.values())  # fields that the schema does not know, and that would be taken for others
+
     def read(value: Any) -> Any:
         if not isinstance(value, dict):
             return value
+        if hidden:
+            value = {key: item for key, item in value.items() if key in known or key not in hidden}
         return {names.get(key, key): readers[key](item) if key in readers else item for key, item in value.items()}
 
     return read

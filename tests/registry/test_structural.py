@@ -65,7 +65,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a type that is none": (
         root(a={"type": "text"}),
         [
-            [f'.properties[a].type: Unsupported value: "text": supported values: {NAMES}'],
+            f'.properties[a].type: Unsupported value: "text": supported values: {NAMES}',
         ],
     ),
     "null as a type": (
