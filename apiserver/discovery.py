@@ -161,9 +161,11 @@ class _Group:
         """The group in an aggregated document."""
         resources: dict[str, list[bytes]] = {version: [] for version in self.versions}
         for kind in sorted(self.kinds, key=lambda kind: kind.plural):
-            template = _aggregated_template(kind)
+            usual = _aggregated_template(kind)
             for version in kind.served:
                 if version.group == self.name:
+                    seen = kind.seen_in(version)
+                    template = usual if seen is kind else _aggregated_template(seen)
                     response = {"group": version.group, "version": version.name, "kind": kind.name}
                     resources[version.name].append(template.replace(_RESPONSE, msgspec.json.encode(response)))
         versions = (
@@ -183,7 +185,7 @@ class _Group:
                 "kind": "APIResourceList",
                 "apiVersion": "v1",
                 "groupVersion": f"{self.name}/{version}" if self.name else version,
-                "resources": [entry for kind in kinds for entry in _resources(kind)],
+                "resources": [entry for kind in kinds for entry in _resources(_seen(kind, self.name, version))],
             }
             self._resources[version] = msgspec.json.encode(document)
         return self._resources[version]
@@ -223,6 +225,11 @@ def _plain_form(accept: str) -> Form:
 
 def _having(kinds: Iterable[Kind], group: str, version: str) -> Iterator[Kind]:
     return (kind for kind in kinds if any((each.group, each.name) == (group, version) for each in kind.served))
+
+
+def _seen(kind: Kind, group: str, version: str) -> Kind:
+    """The kind as it is in a version that it has."""
+    return next(kind.seen_in(each) for each in kind.served if (each.group, each.name) == (group, version))
 
 
 def _resources(kind: Kind) -> Iterator[Document]:

@@ -43,6 +43,7 @@ from apiserver import (
 from apiserver.admitting import Admission
 from apiserver.callers import warned
 from apiserver.calls import Answer, Call, Document
+from apiserver.definitions_guard import Defined
 from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
@@ -110,6 +111,7 @@ class Manager:
         self._chance = chance
         self._largest = largest
         self._quotas = Quotas()
+        self._defined = Defined()
         self._turns = Turns()
         self._subresources = subresources
         self.deprecated = deprecated
@@ -220,6 +222,8 @@ class Manager:
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         document = taken.document
+        if target.kind.closed:
+            raise refusals.forbidden(target, document["metadata"].get("name", ""), target.kind.closed)
         agreement.check_namespace(target, document)
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
             raise refusals.other_name(target, document["metadata"]["name"])
@@ -244,8 +248,8 @@ class Manager:
         document, views = await shaping.admitted(self._admission, call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
-        guard = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
-        form = views or call.target.version
+        counted = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
+        guard, form = self._defined.guard(kind, counted), views or call.target.version
         write = await answered(lambda: put(kind, form, key, document, expect=0, require=require, guard=guard))
         prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:

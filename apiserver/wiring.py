@@ -36,6 +36,8 @@ from apiserver.bound import bound
 from apiserver.callers import warned
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
+from apiserver.definitions_declared import declare
+from apiserver.definitions_guard import DeclaredGuard
 from apiserver.manager import Manager, Subresource
 from apiserver.policing import Policies
 from apiserver.roles import authorization
@@ -72,7 +74,7 @@ def make_manager(
     and `deprecated` are those of `Manager`."""
     catalog = Catalog(registry)
     allows = authorization(catalog, store)
-    asked = [*admitters, Policies(catalog, store, allows)]
+    asked = [*admitters, DeclaredGuard(), Policies(catalog, store, allows)]
     if webhooks is not None:
         asked.append(webhooks(allows))
     asked += [KeyRules(allows), TtlRules(allows), GrantGuard(allows.rbac, allows.decide)]
@@ -141,8 +143,8 @@ def environment(
 
 
 async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Callable[[], Awaitable[None]]) -> None:
-    """Makes the namespaces, the service account of every actor and the roles that are there from the first start on, and what
-    `others` make. History begins after them: nobody has seen what was before."""
+    """Makes the namespaces, the service account of every actor, the roles that are there from the first start on and the
+    definitions of the kinds of plugins, and what `others` make. History begins after them: nobody has seen what was before."""
     first = store.revision == 0
     for name in INITIAL:
         await _make(manager, Target(NAMESPACE, NAMESPACE.storage, None), {"name": name})
@@ -150,6 +152,7 @@ async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Call
     for actor in (*BUILTIN_ACTORS, *(declaration.name for declaration in manager.registry.actors)):
         await _make(manager, accounts, {"name": account_name(actor), "annotations": {ACTOR_ANNOTATION: actor}})
     await bring(manager, SYSTEM, bound(manager.registry, actors_of(manager.registry)))
+    await declare(manager, SYSTEM, now)
     for make in others:
         await make()
     if first:

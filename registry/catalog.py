@@ -58,7 +58,8 @@ class Index:
             address, type_ = (version.group, version.name, kind.plural), (version.api_version, version.kind)
             if address in self.served or type_ in self.by_type:
                 problems.append(f"{kind.where}: {version.api_version} {version.kind} is declared twice")
-            self.served[address] = self.by_type[type_] = (kind, version)
+            self.served[address] = (kind.seen_in(version), version)
+            self.by_type[type_] = (kind, version)
         for version in kind.versions:
             problems += self._model_problems(kind, version)
             if version.model is not None and (version.model not in self.by_model or version is kind.storage):
@@ -276,6 +277,8 @@ def _kind_problems(kind: Kind) -> list[str]:
             problems += [f"{where}: group {version.group!r}: {reason}" for reason in dns1123_subdomain(version.group)]
         if not kind.strategy.builtin and "." not in version.group:
             problems.append(f"{where}: group {version.group!r} needs a dot, as in 'uptime.example': groups are domain names")
+    if kind.defined:
+        return problems  # whoever took the definition has looked at the rest of its names
     if not kind.name[:1].isupper() or not kind.name.isalnum() or not kind.name.isascii():
         problems.append(f"{where}: the name of a kind is CamelCase, as in 'Probe'")
     return problems

@@ -231,14 +231,16 @@ def _only(node: Node, name: str) -> Node:
 
 
 def _with_defaults(node: Node, path: str) -> Node:
-    """The tree with every default in its one form. Raises ValueError for a default that breaks the rules of its own node."""
+    """The tree with every default in its one form, sharing what had none with the one that came in.
+
+    Raises ValueError for a default that breaks the rules of its own node.
+    """
     properties = {key: _with_defaults(child, f"{path}.{key}") for key, child in node.properties.items()}
-    node = replace(
-        node,
-        properties=properties,
-        additional=_with_defaults(node.additional, f"{path}.*") if node.additional is not None else None,
-        items=_with_defaults(node.items, f"{path}[]") if node.items is not None else None,
-    )
+    additional = _with_defaults(node.additional, f"{path}.*") if node.additional is not None else None
+    items = _with_defaults(node.items, f"{path}[]") if node.items is not None else None
+    same = additional is node.additional and items is node.items
+    if not (same and all(child is node.properties[key] for key, child in properties.items())):
+        node = replace(node, properties=properties, additional=additional, items=items)
     if not node.has_default:
         return node
     unknown: list[str] = []
@@ -246,4 +248,4 @@ def _with_defaults(node: Node, path: str) -> Node:
     wrong = [f"unknown field {field}" for field in unknown] + [str(cause) for cause in check(node, default)]
     if wrong:
         raise ValueError(f"the default of {path.lstrip('.') or 'the root'} is not valid: {'; '.join(wrong)}")
-    return replace(node, default=default)
+    return node if default is node.default else replace(node, default=default)

@@ -13,9 +13,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
+from msgspec import UNSET, UnsetType
+
 from registry import errors
 from registry.errors import Cause
-from registry.nodes import INT64, TOLD, Document
+from registry.nodes import INT64, LONGEST_STEP, TOLD, Document
 from registry.validation import type_name
 
 DEEPEST = 48
@@ -76,12 +78,17 @@ def below(schema: Document) -> Iterator[tuple[str, Document]]:
             yield f".{keyword}", schema[keyword]
     for keyword in ("properties", "patternProperties", "definitions"):
         for name, child in schema.get(keyword, {}).items():
-            yield f".{keyword}[{name}]", child
+            yield f".{keyword}{named(name)}", child
     for keyword in (*JUNCTORS, "items"):
         children = schema.get(keyword)
         if isinstance(children, list):
             for index, child in enumerate(children):
                 yield f".{keyword}[{index}]", child
+
+
+def named(name: str) -> str:
+    """The step of a path to something that has a name. A path is made for all that is below, so a huge name is not shown whole."""
+    return f"[{name}]" if len(name) <= LONGEST_STEP else f"[{name[:LONGEST_STEP]}...]"
 
 
 class _Reader:
@@ -107,33 +114,34 @@ class _Reader:
             holds = HOLDS.get(keyword)
             if holds is None:
                 if len(self.unknown) < TOLD:
-                    self.unknown.append(f"{path}.{keyword}")
+                    self.unknown.append(f"{path}.{keyword[:LONGEST_STEP]}")
             elif item is not None:
-                made[keyword] = self._held(holds, item, f"{path}.{keyword}", depth)
+                held = self._held(holds, item, f"{path}.{keyword}", depth)
+                if held is not UNSET:
+                    made[keyword] = held
         return made
 
     def _held(self, holds: str, value: Any, path: str, depth: int) -> Any:
+        """What a keyword holds; UNSET: something of a wrong type."""
         simple = _SIMPLE.get(holds)
         if simple is not None:
-            if not simple(value):
-                self._mistyped(value, path, holds)
-            return value
+            return value if simple(value) else self._mistyped(value, path, holds)
         if holds == SCHEMA_MAP and isinstance(value, dict):
-            return {name: self.schema(child, f"{path}[{name}]", depth + 1) for name, child in value.items()}
+            return {name: self.schema(child, f"{path}{named(name)}", depth + 1) for name, child in value.items()}
         if holds in (SCHEMAS, "schema or schemas") and isinstance(value, list):
             return [self.schema(child, f"{path}[{index}]", depth + 1) for index, child in enumerate(value)]
         if holds == "schema or boolean" and isinstance(value, bool):
             return value
         if holds in (SCHEMA_MAP, SCHEMAS):
-            self._mistyped(value, path, "object" if holds == SCHEMA_MAP else "array")
-            return None
+            return self._mistyped(value, path, "object" if holds == SCHEMA_MAP else "array")
         return self.schema(value, path, depth + 1)
 
-    def _mistyped(self, value: Any, path: str, wanted: str) -> None:
+    def _mistyped(self, value: Any, path: str, wanted: str) -> UnsetType:
         kind = type_name(value)
         wanted = _WANTED.get(wanted, wanted)
         if len(self.causes) < TOLD:
             self.causes.append(errors.type_invalid(path, kind, f'must be of type {wanted}: "{kind}"'))
+        return UNSET
 
 
 def _is_list_of(kind: type) -> Callable[[Any], bool]:

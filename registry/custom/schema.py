@@ -23,6 +23,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from registry import errors
+from registry.custom import keywords
 from registry.custom.embedded import Embedded
 from registry.custom.junctors import Junctors
 from registry.custom.tree import META_FIELDS, node_of_schema, root_of
@@ -42,7 +43,7 @@ NOT_CHECKED = errors.invalid(
     "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
 )
 
-WORTH_PACKING = 2_048
+WORTH_PACKING = 512
 """Bytes of a source from which on it is held packed."""
 
 
@@ -79,6 +80,11 @@ class CustomSchema(Schema):
     def document(self) -> Document:
         """The source, read anew."""
         return self._source.read()
+
+    @property
+    def published(self) -> Document | None:
+        """The source: it is what was published before it came here."""
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True} if self._source.preserve_unknown else self.document
 
     @property
     def digest(self) -> int:
@@ -120,7 +126,7 @@ class _Source:
 
     @cached_property
     def made(self) -> _Made:
-        return _Made(self.read(), preserve_unknown=self.preserve_unknown)
+        return _Made(keywords.read(self.read(), "").schema, preserve_unknown=self.preserve_unknown)
 
 
 _sources: WeakValueDictionary[tuple[bytes, bool], _Source] = WeakValueDictionary()

@@ -20,6 +20,7 @@ from apiserver.answering import review_answers
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
 from apiserver.calls import Answer, Call
+from apiserver.definitions_guard import DeclaredGuard
 from apiserver.manager import Manager
 from apiserver.options import parse_query
 from apiserver.patching import MERGE_PATCH
@@ -209,7 +210,7 @@ async def opened(
         catalog = Catalog(registry)
         who = authorization(catalog, store, None if roles else OpenAuthorizer())
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
-        asked = (KeyRules(who), TtlRules(who), *admitters, Policies(catalog, store, who), *guards)
+        asked = (KeyRules(who), TtlRules(who), *admitters, DeclaredGuard(), Policies(catalog, store, who), *guards)
         handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
         catalog.report_conversions(
             lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
