@@ -75,12 +75,13 @@ def make_manager(
         asked.append(webhooks(allows))
     asked += [KeyRules(allows), TtlRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
-    registry.report_conversions(
+    catalog = Catalog(registry)
+    catalog.report_conversions(
         lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
     )
     make = Manager if auditor is None else partial(AuditedManager, auditor)
     answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources}
-    return make(Catalog(registry), store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
+    return make(catalog, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
 
 
 def chains(registry: Registry, log: Log) -> dict[str, Chain]:

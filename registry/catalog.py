@@ -197,12 +197,6 @@ class Registry:
         """The kind's validation handlers, in the order in which their causes are reported."""
         return self._validators.get(kind.resource, ())
 
-    def report_conversions(self, report: Callable[[ConversionError], None]) -> None:
-        """Has every conversion that fails told to `report`: the insides are in the cause of the error."""
-        for kind in self.kinds:
-            if kind.storage.ways is not None and not kind.strategy.builtin:
-                kind.storage.ways.report = report
-
     def version_of(self, kind: Kind, api_version: str) -> Version:
         """The version of a kind that a stored object says it is of; the storage version if that one is no longer declared."""
         return next((version for version in kind.versions if version.api_version == api_version), kind.storage)
@@ -227,6 +221,17 @@ class Catalog:
         """Has `tell` called after every change, in the order of following, until the function that is returned is called."""
         self._followers.append(tell)
         return lambda: self._followers.remove(tell)
+
+    def report_conversions(self, report: Callable[[ConversionError], None]) -> None:
+        """Has every conversion that fails told to `report`, from now on: the insides are in the cause of the error."""
+
+        def tell(kinds: Iterable[Kind | None]) -> None:
+            for kind in kinds:
+                if kind is not None and kind.storage.ways is not None and not kind.strategy.builtin:
+                    kind.storage.ways.report = report
+
+        tell(self.registry.kinds)
+        self.follow(lambda update: tell(map(update.after.of_resource, update.changed)))
 
     def replace(self, put: Iterable[Kind] = (), gone: Iterable[str] = ()) -> None:
         """Puts another registry in force, see `Registry.replaced`. Raises RegistryError; then nothing is changed."""

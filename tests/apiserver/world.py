@@ -209,12 +209,13 @@ async def opened(
         guards = [GrantGuard(who.rbac, who.decide)] if roles else []
         asked = (KeyRules(who), TtlRules(who), *admitters, Policies(registry, store, who), *guards)
         handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
-        registry.report_conversions(
+        catalog = Catalog(registry)
+        catalog.report_conversions(
             lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
         )
         answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
         chance = random.Random(seed)
-        manager = make(Catalog(registry), store, who, handlers, now=lambda: NOW, chance=chance, subresources=answers)
+        manager = make(catalog, store, who, handlers, now=lambda: NOW, chance=chance, subresources=answers)
         world = World(store, manager, log)
         for name in ("default", "shop"):
             await world.make(NAMESPACES, name)
