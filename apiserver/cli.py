@@ -24,6 +24,7 @@ from apiserver.cli_key import key_commands
 from apiserver.cli_registry import registry_commands
 from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
+from apiserver.cli_registry_graph import COMMANDS as DRAW
 from apiserver.cli_registry_inspect import COMMANDS as INSPECT
 from apiserver.cli_token_keys import token_keys
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
@@ -51,7 +52,7 @@ app.add_typer(certificate_commands, name="certificate")
 app.add_typer(auth, name="auth")
 app.add_typer(registry_commands, name="registry")
 registry_commands.command(epilog=CHECKED)(check)
-for _inspect, _name, _epilog in INSPECT:
+for _inspect, _name, _epilog in (*INSPECT, *DRAW):
     registry_commands.command(_name, epilog=_epilog)(_inspect)
 
 Config = Annotated[
