@@ -26,6 +26,7 @@ from apiserver.cli_registry_callers import EPILOG as CALLED
 from apiserver.cli_registry_callers import callers
 from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
+from apiserver.cli_registry_graph import COMMANDS as DRAW
 from apiserver.cli_registry_inspect import COMMANDS as INSPECT
 from apiserver.cli_registry_migrate import EPILOG as MIGRATED
 from apiserver.cli_registry_migrate import migrate
@@ -55,7 +56,7 @@ app.add_typer(certificate_commands, name="certificate")
 app.add_typer(auth, name="auth")
 app.add_typer(registry_commands, name="registry")
 registry_commands.command(epilog=CHECKED)(check)
-for _inspect, _name, _epilog in INSPECT:
+for _inspect, _name, _epilog in (*INSPECT, *DRAW):
     registry_commands.command(_name, epilog=_epilog)(_inspect)
 registry_commands.command(epilog=MIGRATED)(migrate)
 registry_commands.command(epilog=CALLED)(callers)

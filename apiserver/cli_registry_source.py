@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
 
 import typer
 
 from apiserver.cli_actor_insight import DataDir, Kubeconfig, kubeconfig_of
-from apiserver.config import StartError, load
+from apiserver.config import StartError
 
 if TYPE_CHECKING:
     from apiserver.reaching import Remote
@@ -161,16 +160,12 @@ def looking(where: Where) -> Iterator[Source]:
         yield Running(remote)
 
 
-def registry_of(names: list[str], config: Path | None) -> Registry:
+def registry_of(names: list[str] | None, config: Path | None) -> Registry:
     """The registry of plugins and of all that every server has. Raises StartError, RegistryError."""
-    from apiserver.cli_registry import builtin_kinds
-    from apiserver.plugins import load_plugins
-    from registry.plugin import Plugin as Declared
+    from apiserver.cli_registry import builtin_kinds, plugins_of
     from registry.plugin import build
 
-    flags: dict[str, Any] = {"plugins": names}
-    settings = load(flags=flags, environ=os.environ, config=config, cwd=Path.cwd())
-    return build([loaded.value for loaded in load_plugins(settings.plugins, Declared)], builtin_kinds())
+    return build(plugins_of(names, config), builtin_kinds())
 
 
 def _server(where: Where) -> Remote:

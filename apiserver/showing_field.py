@@ -57,7 +57,7 @@ def explain(explained: Explained, output: str, *, recursive: bool) -> None:
         shown += [Text(), Text("RULES", style="bold"), *(cell(f"  {rule}") for rule in rules)]
     shown += _below(field, recursive=recursive)
     if path:
-        rows = [_row(each) for each in in_versions(kind, path)]
+        rows = [_row(kind, each) for each in in_versions(kind, path)]
         shown += [Text(), table(("IN VERSION", "TYPE", "RULES", "SINCE"), rows, FOLDED)]
         shown += [cell(line) for line in ways(kind, path)]
     write(*shown)
@@ -74,9 +74,10 @@ def _below(field: Field, *, recursive: bool) -> list[RenderableType]:
     return [Text(), table(("FIELD", "TYPE", "RULES", "DESCRIPTION"), rows, FOLDED)]
 
 
-def _row(each: Elsewhere) -> list[str]:
+def _row(kind: KindDescription, each: Elsewhere) -> list[str]:
     version, field = each
-    here = f"{version.name} ({version.stability})" if version.stability else version.name
+    name = kind.called(version)
+    here = f"{name} ({version.stability})" if version.stability else name
     introduced = version.lifecycle.get("introduced") or {}
     since = " of ".join(introduced[key] for key in ("version", "date") if introduced.get(key))
     if field is None:
@@ -87,7 +88,7 @@ def _row(each: Elsewhere) -> list[str]:
 def ways(kind: KindDescription, path: Sequence[str]) -> list[str]:
     """What is known of what becomes of a field between versions that have it and versions that have not."""
     found = in_versions(kind, path)
-    there = {each.version.name for each in found if each.field is not None}
+    there = {kind.called(each.version) for each in found if each.field is not None}
     return [
         f"From {', '.join(each.old)} to {', '.join(each.new)}, what becomes of it is up to {each.name} at {place(each.source)}."
         for each in kind.converters

@@ -47,7 +47,7 @@ def _row(kind: KindDescription, *, counted: bool, wide: bool) -> list[Any]:
         kind.kind,
         kind.group,
         kind.scope,
-        ", ".join(_marked(each) for each in kind.versions),
+        ", ".join(_marked(kind, each) for each in kind.versions),
         kind.storage,
         status_writer(kind),
     ]
@@ -59,10 +59,10 @@ def _row(kind: KindDescription, *, counted: bool, wide: bool) -> list[Any]:
     return row
 
 
-def _marked(version: VersionDescription) -> str:
+def _marked(kind: KindDescription, version: VersionDescription) -> str:
     """A version with what one has to know of it."""
     marks = [mark for mark, holds in (("deprecated", version.deprecated), ("not served", not version.served)) if holds]
-    return f"{version.name} ({', '.join(marks)})" if marks else version.name
+    return f"{kind.called(version)} ({', '.join(marks)})" if marks else kind.called(version)
 
 
 def status_writer(kind: KindDescription) -> str:
@@ -115,7 +115,7 @@ _HANDLERS = ("", "DOES", "NAME", "VERSION", "ON", "SECONDS", "SOURCE")
 def _facts(kind: KindDescription) -> list[tuple[str, str]]:
     count = "" if kind.objects is None else str(sum(kind.objects.values()))
     facts = [
-        ("Kind", f"{kind.kind} (a list is a {kind.list_kind})"),
+        ("Kind", f"{kind.kind}; lists are {kind.list_kind}"),
         ("Resource", kind.resource),
         ("Names", ", ".join((kind.plural, kind.singular, *kind.short_names))),
         ("Categories", ", ".join(kind.categories)),
@@ -146,7 +146,7 @@ def _version_row(kind: KindDescription, version: VersionDescription) -> list[Any
     life = version.lifecycle
     deprecated = _release(life.get("deprecated")) or ("yes" if version.deprecated else "")
     return [
-        version.name,
+        kind.called(version),
         version.stability or "none",
         "yes" if version.served else "no",
         "here" if version.storage else "",

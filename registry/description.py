@@ -68,7 +68,7 @@ class VersionDescription(Struct, frozen=True, kw_only=True):
 
 
 class ConverterDescription(Struct, frozen=True, kw_only=True):
-    """A converter: between the versions of one shape and those of another."""
+    """A converter: between the versions of one shape and those of another, each as it is called in its kind."""
 
     name: str
     old: tuple[str, ...]
@@ -144,6 +144,11 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     def namespaced(self) -> bool:
         """Whether its objects are in namespaces."""
         return self.scope == "Namespaced"
+
+    def called(self, version: VersionDescription) -> str:
+        """What a version is called in this kind: its name, or where two have it, in two groups, its apiVersion."""
+        alone = sum(each.name == version.name for each in self.versions) == 1
+        return version.name if alone else version.api_version
 
     def version(self, name: str) -> VersionDescription | None:
         """The version of a name, or of an apiVersion; None if there is none."""
@@ -267,7 +272,8 @@ def _converters(kind: Kind) -> tuple[ConverterDescription, ...]:
     for version in kind.versions:
         form = ways.forms.get(version.api_version)
         if form is not None:
-            names.setdefault(form.shape, []).append(version.name)
+            alone = sum(each.name == version.name for each in kind.versions) == 1
+            names.setdefault(form.shape, []).append(version.name if alone else version.api_version)
     return tuple(
         ConverterDescription(
             name=step.name, old=tuple(names.get(step.old, ())), new=tuple(names.get(step.new, ())), source=step.source

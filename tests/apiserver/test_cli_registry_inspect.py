@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -185,6 +187,42 @@ def test_without_anything_to_look_at_one_is_told_of_both_ways(skep: Run) -> None
     assert code == 2
     assert "--plugin" in err[-1]
     assert "--kubeconfig" in err[-1]
+
+
+def completed(line: str, **environ: str) -> list[str]:
+    """What the shell is told of how a line may go on."""
+    words = {"_SKEP_COMPLETE": "complete_bash", "COMP_WORDS": line, "COMP_CWORD": str(len(line.split(" ")) - 1)}
+    done = CliRunner().invoke(app, [], prog_name="skep", env={**words, **environ})
+    assert done.exit_code == 0
+    return done.output.split()
+
+
+def test_the_shell_completes_kinds_fields_and_plugins(folder: Path) -> None:
+    assert completed(f"skep registry show --plugin {PLUGIN} h") == ["hives", "hives.bees.example"]
+    assert completed(f"skep registry graph hives --plugin {PLUGIN} be") == ["bees", "bees.bees.example"]
+    assert completed(f"skep registry explain --plugin {PLUGIN} hives.spec.p") == ["hives.spec.place"]
+    assert completed(f"skep registry explain --plugin {PLUGIN} hives.v1beta1.spec.") == ["hives.v1beta1.spec.location"]
+    assert completed("skep registry show h", SKEP_PLUGINS=PLUGIN) == ["hives", "hives.bees.example"]
+    (folder / "mine.py").write_text("raise SystemExit(7)")
+    assert completed("skep registry list --plugin m") == ["mine.py"]
+    assert completed("skep registry show --plugin mine.py h") == [], "a broken plugin is not told of here"
+    assert completed("skep registry show --plugin none.py h") == []
+    assert completed("skep registry show h") == [], "no server is asked"
+
+
+def test_a_check_for_programs(skep: Run) -> None:
+    code, out, _ = skep("check", "--plugin", PLUGIN, "--tries", "5", "-o", "json")
+    said = json.loads("\n".join(out))
+    assert (code, said["wrong"]) == (0, 0)
+    [trial, _] = said["kinds"][0]["trials"]
+    assert (trial["from"], trial["to"], trial["tried"], trial["wrong"]) == ("v1beta1", "v1", 5, "")
+
+
+def test_a_server_does_not_load_what_only_these_commands_need() -> None:
+    heavy = ("rich", "apiserver.graph", "apiserver.showing", "registry.description_")
+    script = f"import apiserver.cli, apiserver.serve, sys; print([name for name in sys.modules if name.startswith({heavy!r})])"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
 
 
 @asynccontextmanager
