@@ -24,6 +24,8 @@ from apiserver.cli_key import key_commands
 from apiserver.cli_registry import registry_commands
 from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
+from apiserver.cli_registry_export import EPILOG as EXPORTED
+from apiserver.cli_registry_export import export
 from apiserver.cli_registry_migrate import EPILOG as MIGRATED
 from apiserver.cli_registry_migrate import migrate
 from apiserver.cli_token_keys import token_keys
@@ -52,6 +54,7 @@ app.add_typer(certificate_commands, name="certificate")
 app.add_typer(auth, name="auth")
 app.add_typer(registry_commands, name="registry")
 registry_commands.command(epilog=CHECKED)(check)
+registry_commands.command(epilog=EXPORTED)(export)
 registry_commands.command(epilog=MIGRATED)(migrate)
 
 Config = Annotated[

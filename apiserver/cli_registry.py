@@ -104,13 +104,13 @@ def lint(
 
     showing.check(output)
     kinds, release = _kinds(plugin, config)
-    found = judge(kinds, _builtin(), release)
+    found = judge(kinds, builtin_kinds(), release)
     showing.findings(found, output)
     wrong = any(not each.waived and (strict or each.rule.level is Level.ERROR) for each in found)
     raise typer.Exit(1 if wrong else 0)
 
 
-def _builtin() -> tuple[Kind, ...]:
+def builtin_kinds() -> tuple[Kind, ...]:
     """The kinds that the server has of itself, whose names are taken."""
     from registry.builtin import KINDS
     from registry.builtin.actor import ACTOR
@@ -129,7 +129,7 @@ def _kinds(names: Sequence[str] | None, config: Path | None) -> tuple[tuple[Kind
     if not settings.plugins:
         raise StartError("there is no plugin to look at", "name one: --plugin uptime.py", exit_code=2)
     plugins = [loaded.value for loaded in load_plugins(settings.plugins, Plugin)]
-    builtin = _builtin()
+    builtin = builtin_kinds()
     kinds = tuple(kind for kind in build(plugins, builtin).kinds if kind not in builtin)
     releases = {plugin.release for plugin in plugins if plugin.release is not None}
     if len(releases) > 1:
