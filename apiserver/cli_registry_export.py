@@ -72,16 +72,15 @@ def export(
 
     if check and out is None:
         raise StartError("--check compares with a file or folder", "name it with --out", exit_code=2)
+    choice = {"names": kind or (), "groups": group or (), "versions": version or ()}
     try:
         if plugin or not (data_dir or kubeconfig or server or _has_server(config)):
             registry = built(plugin, config)
-            kinds, find = _described(registry), Documents(registry)
-            forms = chosen(kinds, names=kind or (), groups=group or (), versions=version or ())
-            files = made(what, forms, find, folder=_is_folder(out))
+            files = made(what, chosen(_described(registry), **choice), Documents(registry), folder=_is_folder(out))
         else:
             with reached(data_dir, kubeconfig, server, config) as remote:
-                forms = chosen(asked(remote, kind or (), group or ()), names=kind or (), groups=group or (), versions=version or ())
-                files = made(what, forms, Asked(remote), folder=_is_folder(out))
+                kinds = asked(remote, choice["names"], choice["groups"])
+                files = made(what, chosen(kinds, **choice), Asked(remote), folder=_is_folder(out))
     except ExportError as error:
         raise StartError(str(error), error.hint, exit_code=2) from None
     deliver(files, out, check=check, several=what in SEVERAL)
@@ -138,12 +137,14 @@ class Documents:
 
     def __call__(self, places: Iterable[str]) -> Mapping[str, Document]:
         """By place, as `apis/uptime.example/v1`."""
+        import asyncio
         from json import loads
 
         from apiserver.documents import OpenAPIDocuments
+        from registry.catalog import Catalog
 
-        documents = OpenAPIDocuments(self._registry)
-        found = ((place, documents.find(place)) for place in places)
+        documents = OpenAPIDocuments(Catalog(self._registry))
+        found = ((place, asyncio.run(documents.find(place))) for place in places)
         return {place: loads(served.body) for place, served in found if served is not None}
 
 

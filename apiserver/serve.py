@@ -203,7 +203,7 @@ class Server:
 
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
-        self.app = self._app(registry, logs.access, chance)
+        self.app = self._app(logs.access, chance)
 
     def _manager(self, registry: Registry, chance: random.Random) -> Manager:
         return make_manager(
@@ -227,7 +227,7 @@ class Server:
         self._trusted.follow(self._store, logins.changed)
         return logins
 
-    def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
+    def _app(self, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
         checks = self._checks()
         health = Health({"healthz": checks, "livez": {"ping": ping}, "readyz": checks}, self._unhealthy)
@@ -236,8 +236,8 @@ class Server:
             self._store,
             MigrationPages(
                 Pages(
-                    Discovery(registry),
-                    OpenAPIDocuments(registry),
+                    Discovery(self.manager.catalog),
+                    OpenAPIDocuments(self.manager.catalog),
                     health,
                     version_info(),
                     self._scrape,
@@ -254,7 +254,7 @@ class Server:
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
             auditor=self._auditor,
-            flow=Flow(settings.flow, time.monotonic, {actor.identity for actor in actors_of(registry)}),
+            flow=Flow(settings.flow, time.monotonic, {actor.identity for actor in actors_of(self.manager.registry)}),
         )
 
     def _scrape(self, accept: str) -> tuple[bytes, str]:

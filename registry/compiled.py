@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from registry.formats import FORMATS, NORMAL_TIMES, searcher
+from registry.formats import FORMATS, NORMAL_TIMES, search_of
 from registry.nodes import EXACT_FLOAT, Dialect, Document, ListType, Node, copied
 from registry.validation import is_multiple, is_of_type, twins
 
@@ -287,7 +287,7 @@ def _text_checks(node: Node, dialect: Dialect) -> Iterator[Callable[[str], objec
     if node.enum:
         yield frozenset(choice for choice in node.enum if isinstance(choice, str)).__contains__
     if node.pattern:
-        yield searcher(node.pattern)
+        yield search_of(node.pattern, linear=node.linear)
     if dialect is Dialect.BUILTIN and node.format in NORMAL_TIMES:
         yield NORMAL_TIMES[node.format]
     elif node.format in FORMATS:

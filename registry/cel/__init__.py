@@ -19,7 +19,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
-from registry.cel import tree
+from registry.cel import checking, costs, macros, signatures, tree, types
 from registry.cel.kubernetes import KUBERNETES, Access, Question
 from registry.cel.running import Frame, Function, Run, Unsupported, runnable
 from registry.cel.standard import STANDARD
@@ -39,7 +39,9 @@ __all__ = [
     "Program",
     "Question",
     "Shape",
+    "TypedProgram",
     "compile",
+    "compile_typed",
 ]
 
 LONGEST_TEXT = 5_000
@@ -103,10 +105,7 @@ _Declared = tuple[tuple[str, str | tuple[tuple[str, str], ...]], ...]
 @lru_cache(maxsize=512)
 def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Program:
     """Remembered: what is compiled to see whether it can be is soon compiled to be evaluated."""
-    if len(text) > LONGEST_TEXT:
-        raise CompileError(f"an expression may have at most {LONGEST_TEXT} characters, this one has {len(text)}")
-    if "\0" in text or (not text.isascii() and not _encodable(text)):
-        raise CompileError("an expression may not have characters that are no text")
+    _readable(text)
     shapes = {name: fields for name, fields in variables if not isinstance(fields, str)}
     try:
         expression = _environment(_flat(variables, _tested(text))).compile(text)
@@ -127,6 +126,40 @@ def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Progr
     return Program(text, made, frozenset(_names(checked.root)), run)
 
 
+@dataclass(frozen=True, slots=True)
+class TypedProgram:
+    """A compiled expression over variables of known types, and what evaluating it may cost at most."""
+
+    program: Program
+    type: types.Type
+    cost: int
+
+
+def compile_typed(text: str, variables: Mapping[str, types.Type]) -> TypedProgram:
+    """An expression over variables whose types are known, objects with their fields. Raises CompileError."""
+    checked, typing = _typed(text, variables)
+    try:
+        run = runnable(checked.root, (), _FUNCTIONS)
+    except Unsupported as error:
+        raise CompileError(_located(text, checked.offsets, error.at, f"{error.what} is not supported")) from None
+    program = Program(text, typing.type.name, frozenset(_names(checked.root)), run)
+    return TypedProgram(program, typing.type, costs.most(checked.root, typing, variables))
+
+
+def _typed(text: str, variables: Mapping[str, types.Type]) -> tuple[tree.Checked, checking.Typing]:
+    _readable(text)
+    try:
+        parsed = tree.parse_unchecked(_environment(()).compile(text, disable_check=True).serialize())
+        root = macros.expanded(parsed.root, variables.keys(), signatures.QUALIFIED, checking.TYPE_NAMES.keys())
+        typing = checking.check(root, variables)
+    except RuntimeError as error:  # a RecursionError is one
+        raise CompileError("it is nested too deeply" if isinstance(error, RecursionError) else _message(str(error))) from None
+    problems = [*typing.problems, *checking.literals(root)]
+    if problems:
+        raise CompileError(_shortened("\n".join(_located(text, parsed.offsets, at, what) for at, what in problems)))
+    return tree.Checked(root, parsed.offsets), typing
+
+
 @lru_cache(maxsize=64)
 def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
     """What checks expressions over some variables. The library takes 13 MB: a server without expressions does not load it."""
@@ -142,6 +175,13 @@ def _environment(variables: tuple[tuple[str, str], ...]) -> Any:
     )
 
 
+def _readable(text: str) -> None:
+    if len(text) > LONGEST_TEXT:
+        raise CompileError(f"an expression may have at most {LONGEST_TEXT} characters, this one has {len(text)}")
+    if "\0" in text or (not text.isascii() and not _encodable(text)):
+        raise CompileError("an expression may not have characters that are no text")
+
+
 def _encodable(text: str) -> bool:
     try:
         text.encode()
@@ -155,7 +195,7 @@ def _tested(text: str) -> frozenset[str]:
     `has(request.name)` the value of `request.name`."""
     if "has" not in text:
         return frozenset()
-    parsed = tree.parse_unchecked(_environment(()).compile(text, disable_check=True).serialize())
+    parsed = tree.parse_unchecked(_environment(()).compile(text, disable_check=True).serialize()).root
     return frozenset(_path(each) for each in tree.walk(parsed) if isinstance(each, tree.Select) and each.test)
 
 

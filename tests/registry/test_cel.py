@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from registry import cel
 from registry.cel import ANY, AUTHORIZER, CompileError, CostExceeded, EvaluationError, Fields, Meter, Question, Shape
-from registry.cel.declared import SIGNATURES
+from registry.cel.signatures import SIGNATURES
 from registry.cel.times import format_duration, format_timestamp, parse_duration, parse_timestamp
 from registry.cel.values import Duration, Optional, Timestamp, Uint
 

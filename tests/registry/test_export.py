@@ -48,8 +48,8 @@ Document = dict[str, Any]
 CLIENT = Path(exported_client.__file__).read_text("utf-8")
 TYPESCRIPT = tree_sitter.Parser(tree_sitter.Language(tree_sitter_typescript.language_typescript()))
 HOSTILE = """
-class type none None a-b a_b aB a.b $ref größe str list self 1st __init__ ﬁ fi 日本 import match metadata kind apiVersion constructor
-__proto__ field tuple msgspec */ int float lambda PLACE default_factory UNSET ᪵ ³ İ quo"te back\\slash { '
+class type none None a-b a_b aB a.b $ref größe str list self 1st __init__ ﬁ fi 日本 import match metadata kind apiVersion
+constructor field tuple msgspec */ int float lambda PLACE default_factory UNSET ᪵ ³ İ quo"te back\\slash { '
 """
 HOSTILE_NAMES = (*HOSTILE.split(), "x y", "new\nline", "", " ", "\u2028", '"""')
 COUNT = itertools.count()
