@@ -37,36 +37,35 @@ SEVERAL = frozenset({What.crd, What.jsonschema})
 """What is a file for each kind. A document of OpenAPI is one, or one for each group and version when a folder is named."""
 
 
+_Plugin = Annotated[
+    list[str] | None, typer.Option("--plugin", metavar="WHAT", help="File, module or entry point; no server. Repeat it.")
+]
+_Kind = Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="This kind alone. Repeat it.")]
+_Group = Annotated[list[str] | None, typer.Option("--group", metavar="GROUP", help="This group alone. Repeat it.")]
+_Version = Annotated[list[str] | None, typer.Option("--version", metavar="VERSION", help="This version alone. Repeat it.")]
+_Out = Annotated[Path | None, typer.Option("--out", metavar="FILE|DIR", help="Where it is written.  [default: standard output]")]
+_Check = Annotated[bool, typer.Option("--check", help="Write nothing; fail if --out is not up to date.")]
+_Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")]
+
+
 def export(
     what: Annotated[What, typer.Argument(metavar="WHAT", help="openapi, crd, jsonschema, python or typescript.")],
-    plugin: Annotated[
-        list[str] | None, typer.Option("--plugin", metavar="WHAT", help="File, module or entry point; no server. Repeat it.")
-    ] = None,
-    kind: Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="This kind alone. Repeat it.")] = None,
-    group: Annotated[list[str] | None, typer.Option("--group", metavar="GROUP", help="This group alone. Repeat it.")] = None,
-    version: Annotated[
-        list[str] | None, typer.Option("--version", metavar="VERSION", help="This version alone. Repeat it.")
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option("--out", metavar="FILE|DIR", help="Where it is written.  [default: standard output]")
-    ] = None,
-    check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if --out is not up to date.")] = False,
+    plugin: _Plugin = None,
+    kind: _Kind = None,
+    group: _Group = None,
+    version: _Version = None,
+    out: _Out = None,
+    check: _Check = False,
     data_dir: DataDir = None,
     kubeconfig: Kubeconfig = None,
     server: Server = None,
-    config: Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")] = None,
+    config: _Config = None,
 ) -> None:
     """Writes kinds as OpenAPI, CustomResourceDefinitions, JSON Schema, a typed Python client, or TypeScript types.
 
     Without --plugin they are those of a server. The same kinds make the same files, byte for byte: keep them beside your code.
 
-    Examples:
-
-    - skep registry export python --plugin uptime.py --out uptime_client.py
-
-    - skep registry export crd --kind probes | kubectl apply -f -
-
-    - skep registry export jsonschema --out schemas/ --check
+    Example: skep registry export python --plugin uptime.py --out uptime_client.py
     """
     from registry.export.choosing import ExportError, chosen
 
@@ -75,8 +74,7 @@ def export(
     choice = {"names": kind or (), "groups": group or (), "versions": version or ()}
     try:
         if plugin or not (data_dir or kubeconfig or server or _has_server(config)):
-            registry = built(plugin, config)
-            files = made(what, chosen(_described(registry), **choice), Documents(registry), folder=_is_folder(out))
+            files = _of_plugins(what, choice, plugin, config, folder=_is_folder(out))
         else:
             with reached(data_dir, kubeconfig, server, config) as remote:
                 kinds = asked(remote, choice["names"], choice["groups"])
@@ -84,6 +82,16 @@ def export(
     except ExportError as error:
         raise StartError(str(error), error.hint, exit_code=2) from None
     deliver(files, out, check=check, several=what in SEVERAL)
+
+
+def _of_plugins(
+    what: What, choice: Mapping[str, Sequence[str]], names: Sequence[str] | None, config: Path | None, *, folder: bool
+) -> Mapping[str, str]:
+    from registry.description import describe
+    from registry.export.choosing import chosen
+
+    registry = built(names, config)
+    return made(what, chosen(describe(registry).kinds, **choice), Documents(registry), folder=folder)
 
 
 def _has_server(config: Path | None) -> bool:
@@ -100,12 +108,6 @@ def built(names: Sequence[str] | None, config: Path | None) -> Registry:
     flags: dict[str, Any] = {"plugins": list(names)} if names else {}
     settings = load(flags=flags, environ=os.environ, config=config, cwd=Path.cwd())
     return build([loaded.value for loaded in load_plugins(settings.plugins, Plugin)], builtin_kinds())
-
-
-def _described(registry: Registry) -> Sequence[KindDescription]:
-    from registry.description import describe
-
-    return describe(registry).kinds
 
 
 def asked(remote: Any, names: Sequence[str], groups: Sequence[str]) -> list[KindDescription]:

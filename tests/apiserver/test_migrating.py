@@ -85,7 +85,7 @@ async def test_every_object_is_stored_anew_and_is_the_same_in_every_version() ->
         assert world.store.revision == revision + 2
 
 
-@settings(max_examples=15)
+@settings(max_examples=10)
 @given(
     st.lists(
         st.tuples(
