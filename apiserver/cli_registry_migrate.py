@@ -29,6 +29,7 @@ EPILOG = (
     "130 stopped with Ctrl-C: run it again to go on."
 )
 PATH = "/migrations"
+DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
 STEP = 200
 """Objects of one request, at most."""
 PASSES = 5
@@ -48,6 +49,7 @@ class Asked(Protocol):
 
     def get(self, path: str) -> Document: ...
     def create(self, path: str, document: Document) -> Document: ...
+    def merge(self, path: str, change: Document) -> Document: ...
 
 
 class Pace:
@@ -148,7 +150,9 @@ def run(remote: Asked, kind: Document, pace: Pace, *, dry_run: bool) -> bool:
     resource, storage = kind["resource"], kind["storage"]
     waiting = sum(count for version, count in kind["stored"].items() if version != storage)
     typer.echo(f"{resource}: {_counts(kind['stored']) or 'no objects'}; stored in {storage}")
+    trim = nothing if dry_run else trimming(remote, kind)
     if not waiting:
+        trim()
         return True
     tally: Counter[str] = Counter()
     failed: dict[str, str] = {}
@@ -166,7 +170,41 @@ def run(remote: Asked, kind: Document, pace: Pace, *, dry_run: bool) -> bool:
         typer.echo(f"  {place.lstrip('/')}: {why}", err=True)
     if len(failed) > SHOWN:
         typer.echo(f"  and {len(failed) - SHOWN} more", err=True)
+    if not failed:
+        trim()
     return not failed
+
+
+def nothing() -> None:
+    """There is nothing to be trimmed."""
+
+
+def trimming(remote: Asked, kind: Document) -> Callable[[], None]:
+    """What says in the definition of a kind, if it has one, that no object is stored in another version any more.
+
+    It is the definition of this moment that it is said in: whoever changes the version that is stored in the meantime wins.
+    """
+    from apiserver.reaching import Refused
+
+    path = f"{DEFINITIONS}/{quote(kind['resource'], safe='')}"
+    own = kind["storage"].rpartition("/")[2]
+    try:
+        found = remote.get(path)
+    except Refused:
+        return nothing
+    if found.get("status", {}).get("storedVersions") in ([own], None):
+        return nothing
+    pinned = {"resourceVersion": found["metadata"]["resourceVersion"]}
+
+    def trim() -> None:
+        try:
+            remote.merge(f"{path}/status", {"metadata": pinned, "status": {"storedVersions": [own]}})
+        except Refused as error:
+            typer.echo(f"{kind['resource']}: its definition still has more versions among status.storedVersions: {error}", err=True)
+        else:
+            typer.echo(f"{kind['resource']}: {own} is the only one of status.storedVersions now")
+
+    return trim
 
 
 def _pass(

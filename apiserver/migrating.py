@@ -19,7 +19,8 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Annotated, Any, NamedTuple
 
 import anyio
@@ -35,8 +36,9 @@ from apiserver.stored import as_it_is, document_of
 from registry.catalog import Catalog
 from registry.errors import ApiError, BadRequest, MethodNotAllowed, NotFound, ServiceUnavailable
 from registry.kinds import Kind, Version
+from registry.unasked import answered
 from registry.views import Views, closed, opened
-from registry.ways import ConversionError
+from registry.ways import ConversionError, Ways
 from storage.store import Closed, Conflict, Key, Put, Record, Store, Unavailable
 
 PATH = "/migrations"
@@ -78,58 +80,55 @@ class Stepped(NamedTuple):
 
 
 def rewritten(kind: Kind, record: Record) -> Put | None:
-    """The write that leaves an object in the version that its kind is stored in; None: it is. Raises ConversionError, Unlike."""
+    """The write that leaves an object in the version that its kind is stored in; None: it is.
+
+    Raises ConversionError, Unlike; Unasked where a webhook has to be asked.
+    """
     storage = kind.storage
     if record.api_version == storage.api_version:
         return None
     old = document_of(record)
-    if storage.ways is None:
-        new = {**old, "apiVersion": storage.api_version, "kind": storage.kind}
-    else:
-        new = _settled(kind, opened(storage.ways, old))
-        new["kind"] = storage.kind
-        _check(kind, old, new)
+    new = {**old, "apiVersion": storage.api_version}
+    if storage.ways is not None:
+        new = _converted(kind, storage.ways, old)
+    new = {**new, "kind": storage.kind}
     metadata = {key: value for key, value in new["metadata"].items() if key != "resourceVersion"}
     return as_it_is(record.key, {**new, "metadata": metadata}, expect=record.revision)
 
 
-def _settled(kind: Kind, views: Views) -> Document:
-    """An object in the version that is stored, with what of each other version does not follow from it."""
-    stored = views.settled(kind.storage.api_version)
-    seen = {version.api_version: form for version in kind.served if (form := _seen(views, version)) is not None}
-    settled = closed(*stored)
-    after = opened(_ways(kind), settled)
-    if all(_same(_seen(after, version), seen.get(version.api_version)) for version in kind.served):
-        return dict(settled)
-    # What a version in the middle shows may follow from neither end alone.
-    own = {each: form for each, form in seen.items() if not _ways(kind).same(each, kind.storage.api_version)}
-    wider = Views(_ways(kind), {kind.storage.api_version: stored[0], **own}, views.metadata)
-    return dict(closed(*wider.settled(kind.storage.api_version)))
+def _converted(kind: Kind, ways: Ways, old: Document) -> Document:
+    """An object in the version that is stored, and the same in every version. Raises ConversionError, Unlike."""
+    seen = {version.api_version: _seen(ways, old, version) for version in kind.served}
+    for new in _candidates(ways, kind.storage.api_version, old, seen):
+        unlike = [each for each, form in seen.items() if form is not None and _seen_as(ways, new, each) != form]
+        if not unlike:
+            return new
+    raise Unlike(f"it would not be the same in {', '.join(unlike)} any more; `skep registry check` tries converters")
 
 
-def _ways(kind: Kind) -> Any:
-    return kind.storage.ways
+def _candidates(ways: Ways, storage: str, old: Document, seen: Mapping[str, Document | None]) -> Iterator[Document]:
+    """What an object may be stored as: first with what of other versions is kept already, then also with what a version in the
+    middle shows, which may follow from neither end alone."""
+    if ways.settles:
+        yield ways.convert(old, storage)
+        return
+    views = opened(ways, old)
+    stored, aside = views.settled(storage)
+    yield closed(stored, aside)
+    others = {each: form for each, form in seen.items() if form is not None and not ways.same(each, storage)}
+    yield closed(*Views(ways, {storage: stored, **others}, views.metadata).settled(storage))
 
 
-def _seen(views: Views, version: Version) -> Document | None:
-    """The object in a version; None if it cannot be shown there."""
+def _seen(ways: Ways, document: Document, version: Version) -> Document | None:
+    """A stored object as a reader of a version has it; None if it cannot be shown: what could not be may be shown from now on."""
     try:
-        return views.seen(version.api_version)
+        return _seen_as(ways, document, version.api_version)
     except ConversionError:
         return None
 
 
-def _same(new: Document | None, old: Document | None) -> bool:
-    """Whether nobody sees a difference. What could not be shown may be shown from now on."""
-    return old is None or new == old
-
-
-def _check(kind: Kind, old: Document, new: Document) -> None:
-    """Raises Unlike."""
-    before, after = opened(_ways(kind), old), opened(_ways(kind), new)
-    for version in kind.served:
-        if not _same(_seen(after, version), _seen(before, version)):
-            raise Unlike(f"it would not be the same in {version.api_version} any more; `skep registry check` tries the converters")
+def _seen_as(ways: Ways, document: Document, version: str) -> Document:
+    return ways.convert(document, version) if ways.settles else opened(ways, document).seen(version)
 
 
 class Migrator:
@@ -222,7 +221,7 @@ class _Run:
             if record is None:
                 return  # it is deleted
             try:
-                write = rewritten(self._kind, record)
+                write = await answered(partial(rewritten, self._kind, record))
             except (ConversionError, Unlike) as error:
                 self.failed.append((_place(record.key), _why(error)))
                 return
