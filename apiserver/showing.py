@@ -30,11 +30,11 @@ def listed(found: Document, output: str) -> None:
         machine(found, output)
         return
     if not found["items"]:
-        printed(Text("this server has no actors", style="dim"))
+        write(Text("this server has no actors", style="dim"))
         return
     now = time.time()
     rows = [_row(each, now) for each in found["items"]]
-    printed(table(("NAME", "KIND", "STATE", "QUEUE", "RUNNING", "FAILING", "RUNS", "LAST RUN", "AGE"), rows))
+    write(table(("NAME", "KIND", "STATE", "QUEUE", "RUNNING", "FAILING", "RUNS", "LAST RUN", "AGE"), rows))
 
 
 def one(found: Document, output: str) -> None:
@@ -63,7 +63,7 @@ def one(found: Document, output: str) -> None:
         more = status.get(f"{name}Count", 0) - len(status.get(name, ()))
         if more > 0:
             shown.append(Text(f"and {more} more", style="dim"))
-    printed(*shown)
+    write(*shown)
 
 
 def keys(found: Document, output: str) -> None:
@@ -73,12 +73,12 @@ def keys(found: Document, output: str) -> None:
     elif output != "table":
         machine(found, output)
     elif not found["items"]:
-        printed(Text("this server has no keys", style="dim"))
+        write(Text("this server has no keys", style="dim"))
     else:
         now = time.time()
         headings = ("NAME", "USER", "KEY", "EXPIRES", "LAST USED", "GROUPS", "DESCRIPTION", "AGE")
         rows = ([each["metadata"]["name"], *apikey.cells(each, now), made(each, now)] for each in found["items"])
-        printed(table(headings, rows))
+        write(table(headings, rows))
 
 
 def key(found: Document, secret: str, output: str) -> None:
@@ -177,7 +177,7 @@ def machine(found: Document, output: str) -> None:
     sys.stdout.write(text)
 
 
-def printed(*shown: RenderableType) -> None:
+def write(*shown: RenderableType) -> None:
     """Prints. What is not for a terminal has no blanks at the ends of its lines, and long lines stay whole."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDE, highlight=False, markup=False, emoji=False)

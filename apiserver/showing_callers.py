@@ -23,11 +23,11 @@ def show(found: Sequence[Document], output: str) -> None:
     if output in ("json", "yaml"):
         showing.machine({"callers": list(found)}, output)
     elif not found:
-        showing.printed(Text("nobody has called a deprecated version", style="dim"))
+        showing.write(Text("nobody has called a deprecated version", style="dim"))
     else:
         now, wide = time.time(), output == "wide"
         lines = [[*_row(each, now), *(_more(each, now) if wide else ())] for each in found]
-        showing.printed(showing.table((*HEADINGS, *(WIDE if wide else ())), lines))
+        showing.write(showing.table((*HEADINGS, *(WIDE if wide else ())), lines))
 
 
 def _row(row: Document, now: float) -> list[Any]:
