@@ -26,6 +26,8 @@ from apiserver.cli_registry_callers import EPILOG as CALLED
 from apiserver.cli_registry_callers import callers
 from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
+from apiserver.cli_registry_migrate import EPILOG as MIGRATED
+from apiserver.cli_registry_migrate import migrate
 from apiserver.cli_token_keys import token_keys
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
 from apiserver.plugins import check_own_packages, load_plugins
@@ -53,6 +55,7 @@ app.add_typer(auth, name="auth")
 app.add_typer(registry_commands, name="registry")
 registry_commands.command(epilog=CHECKED)(check)
 registry_commands.command(epilog=CALLED)(callers)
+registry_commands.command(epilog=MIGRATED)(migrate)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

@@ -59,6 +59,7 @@ from apiserver.health import Check, Health, ping, shared
 from apiserver.listening import http_config, serving
 from apiserver.logs import AccessLog, Logger, Sink, form_of, make_logger, other_libraries, standard_error
 from apiserver.manager import Manager
+from apiserver.migrating import MigrationPages, Migrator
 from apiserver.pages import Pages
 from apiserver.reporting import ActorObjects, Entry
 from apiserver.sections import History
@@ -236,13 +237,16 @@ class Server:
         return App(
             self.manager,
             self._store,
-            Pages(
-                Discovery(registry),
-                OpenAPIDocuments(registry),
-                health,
-                version_info(),
-                self._scrape,
-                self._trusted.documents(self._place.url),
+            MigrationPages(
+                Pages(
+                    Discovery(registry),
+                    OpenAPIDocuments(registry),
+                    health,
+                    version_info(),
+                    self._scrape,
+                    self._trusted.documents(self._place.url),
+                ),
+                Migrator(self.manager.catalog, self._store),
             ),
             self._logins.chain,
             access=access,

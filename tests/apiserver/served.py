@@ -26,6 +26,7 @@ from apiserver.flow import Flow
 from apiserver.health import Health, ping
 from apiserver.kubeconfig_read import Credentials
 from apiserver.listening import http_config, serving
+from apiserver.migrating import MigrationPages, Migrator
 from apiserver.pages import Pages
 from apiserver.sections import Limits, Tls
 from apiserver.serve import version_info
@@ -90,7 +91,7 @@ def application(
     return App(
         world.manager,
         world.store,
-        pages,
+        MigrationPages(pages, Migrator(world.manager.catalog, world.store)),
         chain,
         access=access,
         log=world.log,
