@@ -28,6 +28,7 @@ from registry.handlers import Handler, is_async
 from registry.kinds import Version
 from registry.resource import Struct
 from registry.typed import from_document, to_document
+from registry.ways import ConversionError
 
 Document = dict[str, Any]
 T = TypeVar("T")
@@ -67,8 +68,8 @@ class _Step:
         """Calls the handler, and makes of what it returned what is used; None: it was passed over. What goes wrong is its fault."""
         try:
             try:
-                given = self._given(review)
-            except msgspec.ValidationError:
+                given = self._given(review, broken=broken)
+            except (msgspec.ValidationError, ConversionError):
                 if broken:
                     return None
                 raise
@@ -81,12 +82,12 @@ class _Step:
                 raise
             raise self._failure(error) from error
 
-    def _given(self, review: Review[Document]) -> Review[Any]:
+    def _given(self, review: Review[Document], *, broken: bool) -> Review[Any]:
         """The review as the handler sees it: in its version, as values that are its own."""
         way = self._way(review)
         new, old = review.new, review.old
         if way is not None:
-            new, old = way.there(new), None if old is None else way.there(old)
+            new, old = way.there(new, quiet=broken), None if old is None else way.there(old)
 
         def note(key: str, value: str) -> None:
             review.note(f"{self.name}/{key}", value)

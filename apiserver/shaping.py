@@ -17,7 +17,7 @@ from apiserver.calls import Answer, Call, Document
 from apiserver.options import WriteOptions
 from apiserver.stored import as_it_is, document_of, put
 from apiserver.target import Target
-from registry.errors import Cause
+from registry.errors import Cause, Invalid
 from registry.kinds import Kind, Version
 from registry.views import Views, body, opened, without_aside
 from registry.ways import ConversionError, Ways
@@ -40,20 +40,25 @@ async def admitted(
 ) -> tuple[Document, Views | None]:
     """What becomes of a write that is understood: the object in the version of the call, and all its forms (None: that is all).
 
-    `found` is what there is of it, in the version of the call and as it is stored. Raises what admission raises, and
-    ConversionError.
+    `found` is what there is of it, in the version of the call and as it is stored. Raises what admission raises; Invalid for what
+    its version refuses, whatever converters make of that; ConversionError.
     """
     old, record = found or (None, None)
     ways = shaped(call.target.version)
     if ways is None:
         return await admission.admit(call, options, new, old, causes), None
+    ways = ways.hushed() if causes else ways
     before = Views(ways, {}, {}) if record is None else opened(ways, document_of(record))
     version = call.target.version.api_version
-    views = before.written(version, old, without_aside(new))
+    views = before
     try:
+        views = before.written(version, old, without_aside(new))
         views = await _in_stored_version(admission, call, options, before if old else None, views, causes)
-    except ConversionError:
-        if record is None or not views.same(before):
+    except ConversionError as error:
+        if causes:  # converters need not take what its own version refuses
+            kind, name = call.target.kind, new["metadata"].get("name", "")
+            raise Invalid(kind.name, kind.group, name, causes) from error
+        if record is None or views is before or not views.same(before):
             raise
         # Nothing but the metadata is written. It stays as it is stored, so that what cannot be converted can be let go of.
         made = await admission.admit(call, options, {**new, "metadata": views.metadata}, old, causes)

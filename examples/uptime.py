@@ -1,8 +1,11 @@
-"""Probes that check whether a URL answers: one kind, two rules, one actor, in one file.
+"""Probes that check whether a URL answers: one kind in three versions, two rules, one actor, in one file.
 
 skep serve --plugin examples/uptime.py
 kubectl apply -f examples/probe.yaml
 kubectl get probes -w
+
+The first version had the interval as a text (`30s`), the second as a number of seconds, the third has a timeout too. Whoever wrote
+against one of them still gets it: clients, rules and the actor. `docs/versions.md` tells how that went.
 """
 
 from __future__ import annotations
@@ -17,34 +20,77 @@ from actors import Again, Client, Outcome, Run
 from admission.review import Review
 from registry.errors import Cause, invalid
 from registry.kinds import Column
+from registry.lifecycle import Release
 from registry.plugin import Plugin
 from registry.resource import Conditions, Meta, Resource, Spec, Status, Time, replace
 from registry.times import format_time
+
+Url = Annotated[str, Meta(min_length=1, max_length=2048, description="What to fetch: http or https, without credentials.")]
+Interval = Annotated[int, Meta(ge=1, le=3600, description="Seconds from one check to the next.")]
+
+
+class ProbeStatus(Status):
+    """What the last check found. It is the same in all versions."""
+
+    observed_generation: int | None = None
+    ready: Annotated[bool, Meta(description="Whether the last check was answered, and with less than 400.")] = False
+    conditions: Conditions = ()
+    last_code: Annotated[int | None, Meta(description="The HTTP status of the answer, if there was one.")] = None
+    latency_ms: Annotated[float | None, Meta(description="Milliseconds until it came.")] = None
+    last_probe_time: Annotated[Time | None, Meta(description="When the last check was made.")] = None
+
+
+class ProbeAlphaSpec(Spec):
+    """What is to be checked, and how often, in v1alpha1."""
+
+    url: Url
+    interval: Annotated[
+        str,
+        Meta(
+            pattern="^([1-9][0-9]{0,2}|[12][0-9]{3}|3[0-5][0-9]{2}|3600)s$",
+            max_length=5,
+            description="From one check to the next, in seconds, as 30s.",
+            examples=["1s", "30s", "90s", "3600s"],
+        ),
+    ] = "30s"
+
+
+class ProbeAlpha(Resource[ProbeAlphaSpec, ProbeStatus]):
+    """Checks that a URL answers."""
+
+
+class ProbeBetaSpec(Spec):
+    """What is to be checked, and how often, in v1beta1."""
+
+    url: Url
+    interval_seconds: Interval = 30
+
+
+class ProbeBeta(Resource[ProbeBetaSpec, ProbeStatus]):
+    """Checks that a URL answers."""
 
 
 class ProbeSpec(Spec):
     """What is to be checked, and how often."""
 
-    url: Annotated[str, Meta(max_length=2048, description="What to fetch: http or https, without credentials.")]
-    interval_seconds: Annotated[int, Meta(ge=1, le=3600, description="Seconds from one check to the next.")] = 30
+    url: Url
+    interval_seconds: Interval = 30
     timeout_seconds: Annotated[int, Meta(ge=1, le=60, description="Seconds until a check that is not answered has failed.")] = 5
-
-
-class ProbeStatus(Status):
-    """What the last check found."""
-
-    ready: bool = False
-    conditions: Conditions = ()
-    last_code: int | None = None
-    latency_ms: float | None = None
-    last_probe_time: Time | None = None
 
 
 class Probe(Resource[ProbeSpec, ProbeStatus]):
     """Checks that a URL answers."""
 
 
-plugin = Plugin("uptime")
+COLUMNS = [
+    Column("URL", ".spec.url"),
+    Column("READY", ".status.ready", "boolean"),
+    Column("CODE", ".status.lastCode", "integer"),
+    Column("LATENCY", ".status.latencyMs", "number", "Milliseconds until the answer", priority=1),
+    Column("CHECKED", ".status.lastProbeTime", "date"),
+]
+
+plugin = Plugin("uptime", release=Release("1.3", "2026-10-15"))
 plugin.kind(
     Probe,
     group="uptime.example",
@@ -52,19 +98,66 @@ plugin.kind(
     plural="probes",
     short_names=["pr"],
     categories=["all"],
-    columns=[
-        Column("URL", ".spec.url"),
-        Column("READY", ".status.ready", "boolean"),
-        Column("CODE", ".status.lastCode", "integer"),
-        Column("LATENCY", ".status.latencyMs", "number", "Milliseconds until the answer", priority=1),
-        Column("CHECKED", ".status.lastProbeTime", "date"),
-    ],
+    columns=COLUMNS,
+    introduced=Release("1.2", "2026-07-15"),
+)
+plugin.kind(
+    ProbeBeta,
+    group="uptime.example",
+    version="v1beta1",
+    plural="probes",
+    kind="Probe",
+    columns=COLUMNS,
+    introduced=Release("1.1", "2026-04-15"),
+    deprecated=Release("1.3", "2026-10-15"),
+    removed=Release("1.6", "2027-07-15"),
+    successor="v1",
+)
+plugin.kind(
+    ProbeAlpha,
+    group="uptime.example",
+    version="v1alpha1",
+    plural="probes",
+    kind="Probe",
+    columns=COLUMNS,
+    introduced=Release("1.0", "2026-01-15"),
+    deprecated=Release("1.2", "2026-07-15"),
+    removed=Release("1.4", "2027-01-15"),
+    successor="v1",
 )
 
 
-@plugin.mutates(Probe)
-def lower_case_host(review: Review[Probe]) -> Probe | None:
-    """The names of hosts are the same in any case: one form of each, so that people can find them."""
+@plugin.converts(ProbeAlpha, ProbeBeta)
+def interval_to_seconds(old: ProbeAlpha) -> ProbeBeta:
+    """`30s` is 30."""
+    spec = ProbeBetaSpec(url=old.spec.url, interval_seconds=int(old.spec.interval.removesuffix("s")))
+    return ProbeBeta(spec=spec, status=old.status)
+
+
+@plugin.converts(ProbeBeta, ProbeAlpha)
+def interval_to_text(new: ProbeBeta) -> ProbeAlpha:
+    """30 is `30s`."""
+    return ProbeAlpha(spec=ProbeAlphaSpec(url=new.spec.url, interval=f"{new.spec.interval_seconds}s"), status=new.status)
+
+
+@plugin.converts(ProbeBeta, Probe)
+def with_timeout(old: ProbeBeta) -> Probe:
+    """The timeout is the default; one that is stored already stays."""
+    return Probe(spec=ProbeSpec(url=old.spec.url, interval_seconds=old.spec.interval_seconds), status=old.status)
+
+
+@plugin.converts(Probe, ProbeBeta)
+def without_timeout(new: Probe) -> ProbeBeta:
+    """What v1beta1 does not know, the server keeps."""
+    return ProbeBeta(spec=ProbeBetaSpec(url=new.spec.url, interval_seconds=new.spec.interval_seconds), status=new.status)
+
+
+@plugin.mutates(ProbeBeta)
+def lower_case_host(review: Review[ProbeBeta]) -> ProbeBeta | None:
+    """The names of hosts are the same in any case: one form of each, so that people can find them.
+
+    It was written against v1beta1, and is given that, whatever a client sends.
+    """
     spec = review.new.spec
     host = spec.url.partition("://")[2].partition("/")[0]
     if not host.isascii() or host == host.lower() or "@" in host:

@@ -5,13 +5,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from registry.catalog import Registry
 from registry.kinds import Version
 
 Document = dict[str, Any]
-Convert = Callable[[Document], Document]
+
+
+class Convert(Protocol):
+    """A document in another version. Raises ConversionError; `quiet`: nobody else is told, since something is wrong with it."""
+
+    def __call__(self, document: Document, *, quiet: bool = False) -> Document: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,9 +37,9 @@ def between(here: Version, other: Version) -> Conversion | None:
 def _one_way(source: Version, target: Version) -> Convert:
     ways = source.ways
 
-    def convert(document: Document) -> Document:
+    def convert(document: Document, *, quiet: bool = False) -> Document:
         if ways is not None:
-            document = ways.convert({**document, "apiVersion": source.api_version}, target.api_version)
+            document = ways.convert({**document, "apiVersion": source.api_version}, target.api_version, quiet=quiet)
         return {**document, "apiVersion": target.api_version, "kind": target.kind}
 
     return convert

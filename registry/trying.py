@@ -22,6 +22,8 @@ from msgspec import UNSET
 
 from registry.kinds import Kind, Version
 from registry.nodes import Node
+from registry.resource import Struct
+from registry.typed import from_document, to_document
 from registry.views import body
 from registry.ways import ConversionError, Step, Ways
 
@@ -135,11 +137,11 @@ def _smallest(ways: Ways, here: Version, there: Version, document: Document) -> 
     while smaller:
         smaller = False
         for candidate in _without_one(document):
-            outcome = here.schema.apply(candidate)
-            if outcome.causes or outcome.document == document:
+            valid = _valid(here, candidate)
+            if valid is None or valid == document:
                 continue
-            if _problem(ways, here, there, outcome.document, set()):
-                document, smaller = outcome.document, True
+            if _problem(ways, here, there, valid, set()):
+                document, smaller = valid, True
                 break
     return document
 
@@ -163,10 +165,21 @@ def _made(version: Version, chance: random.Random, size: float) -> Document | No
         parts = {key: _value(node, chance, size, 0) for key, node in named.items()}
         kept = {key: value for key, value in parts.items() if key in version.schema.node.required or chance.random() < 0.2 + size}
         document = {"apiVersion": version.api_version, "kind": version.kind, "metadata": {"name": "tried"}, **kept}
-        outcome = version.schema.apply(document)
-        if not (outcome.causes or outcome.unknown or outcome.unreadable):
-            return outcome.document
+        valid = _valid(version, document)
+        if valid is not None:
+            return valid
     return None
+
+
+def _valid(version: Version, document: Document) -> Document | None:
+    """The document as its model writes it, without what says nothing (an empty list that is left out); None: it is not valid."""
+    outcome = version.schema.apply(document)
+    if outcome.causes or outcome.unknown or outcome.unreadable:
+        return None
+    model = version.model
+    if model is None or not issubclass(model, Struct):
+        return outcome.document
+    return {**to_document(from_document(model)(outcome.document)), "metadata": document["metadata"]}
 
 
 def _value(node: Node, chance: random.Random, size: float, depth: int) -> Any:

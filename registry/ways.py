@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from copy import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -156,6 +157,12 @@ class Ways:
         self.report: Callable[[ConversionError], None] = _tell_nobody
         self._named = {form.shape: version for version, form in forms.items()}
         self._routes = {pair: found[0] for pair, found in routes(self.steps).items()}
+
+    def hushed(self) -> Ways:
+        """The same ways, which tell nobody of what fails: for a document that is wrong itself."""
+        hushed = copy(self)
+        hushed.report = _tell_nobody
+        return hushed
 
     def same(self, one: str, other: str) -> bool:
         """Whether documents of two versions differ in nothing but the apiVersion."""

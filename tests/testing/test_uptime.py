@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import httpx
 import pytest
 
 from actors.testing import Server, every_crash, seeds, serving
+from apiserver.cli import main
 from examples import uptime
-from examples.uptime import Probe, ProbeSpec, ProbeStatus
+from examples.uptime import Probe, ProbeAlpha, ProbeAlphaSpec, ProbeBeta, ProbeSpec, ProbeStatus
 from registry.errors import Invalid
 from registry.resource import Metadata
 
@@ -118,6 +120,53 @@ async def test_only_web_addresses_are_taken(web: Web) -> None:
     async with serving(uptime.plugin) as server:
         with pytest.raises(Invalid, match="must begin with http:// or https://"):
             await server.client.create(Probe(metadata=Metadata(name="x", namespace="default"), spec=ProbeSpec(url="ftp://x/")))
+
+
+async def test_who_wrote_against_an_older_version_still_gets_it(web: Web) -> None:
+    web.sites["home.example"] = 200
+    async with serving(uptime.plugin) as server:
+        old = ProbeAlpha(
+            metadata=Metadata(name="home", namespace="default"), spec=ProbeAlphaSpec(url="https://HOME.example/", interval="90s")
+        )
+        made = await server.client.create(old)
+        assert made.spec == ProbeAlphaSpec(url="https://home.example/", interval="90s")
+        await server.advance(180)
+        assert [ran.at for ran in server.ran()] == [0.0, 90.0, 180.0]
+        await server.client.patch(Probe, "home", "default", {"spec": {"timeoutSeconds": 9}})
+        await server.client.patch(ProbeAlpha, "home", "default", {"spec": {"interval": "60s"}})
+        newest = await server.client.get(Probe, "home", "default")
+        assert newest is not None
+        assert newest.spec == ProbeSpec(url="https://home.example/", interval_seconds=60, timeout_seconds=9)
+        between = await server.client.get(ProbeBeta, "home", "default")
+        assert between is not None
+        assert (between.spec.interval_seconds, between.status) == (60, newest.status)
+
+
+async def test_what_an_older_version_refuses_is_told_in_its_own_words(web: Web) -> None:
+    async with serving(uptime.plugin) as server:
+        with pytest.raises(Invalid) as refused:
+            await server.client.create(
+                ProbeAlpha(metadata=Metadata(name="x", namespace="default"), spec=ProbeAlphaSpec(url="", interval="soon"))
+            )
+        assert {cause.field for cause in refused.value.causes} == {"spec.url", "spec.interval"}
+        assert not [line for line in server.log if line.level == "error"]
+
+
+EXAMPLE = Path(uptime.__file__)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("check",), "v1beta1 does not have .spec.timeoutSeconds; the server keeps it"),
+        (("lint", "--strict"), "0 errors, 0 warnings, 0 waived"),
+        (("lock", "--check", "--file", str(EXAMPLE.with_name("registry.lock.json"))), "is up to date"),
+        (("diff", "--against", str(EXAMPLE.with_name("registry.lock.json"))), "nothing has changed"),
+    ],
+)
+def test_the_tools_find_nothing_wrong_with_it(words: tuple[str, ...], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["registry", *words, "--plugin", str(EXAMPLE)]) == 0
+    assert said in capsys.readouterr().out
 
 
 async def two_days(server: Server) -> None:
