@@ -26,10 +26,10 @@ from apiserver.cli_registry_callers import EPILOG as CALLED
 from apiserver.cli_registry_callers import callers
 from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
-from apiserver.cli_registry_graph import COMMANDS as DRAW
-from apiserver.cli_registry_inspect import COMMANDS as INSPECT
 from apiserver.cli_registry_export import EPILOG as EXPORTED
 from apiserver.cli_registry_export import export
+from apiserver.cli_registry_graph import COMMANDS as DRAW
+from apiserver.cli_registry_inspect import COMMANDS as INSPECT
 from apiserver.cli_registry_migrate import EPILOG as MIGRATED
 from apiserver.cli_registry_migrate import migrate
 from apiserver.cli_token_keys import token_keys
