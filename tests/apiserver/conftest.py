@@ -6,7 +6,10 @@ from collections.abc import AsyncIterator
 
 import pytest
 
+from tests.apiserver.commands import folder, skep
 from tests.apiserver.world import World, opened
+
+__all__ = ["folder", "skep", "world"]
 
 
 @pytest.fixture

@@ -7,47 +7,23 @@ import re
 import socket
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
 from apiserver import kubeconfig
-from apiserver.cli import app, explained, main
-from apiserver.config import Address, StartError, catalog
+from apiserver.cli import app, explained
+from apiserver.config import Address, StartError
 from apiserver.datadir import admin_token
 from apiserver.sockets import bind
 from registry.catalog import RegistryError
 from storage.engine import InvalidDatabase
 from storage.lock import Locked
 from storage.store import Unavailable
+from tests.apiserver.commands import Run
 
-Outcome = tuple[int, list[str], list[str]]
-Run = Callable[..., Outcome]
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Commands run in an empty folder, without settings of whoever runs the tests."""
-    for setting in catalog():
-        monkeypatch.delenv(setting.variable, raising=False)
-    monkeypatch.delenv("SKEP_CONFIG", raising=False)
-    monkeypatch.delenv("SKEP_DEBUG", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def skep(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command: exit code, lines of output, lines of errors."""
-
-    def run(*words: str) -> Outcome:
-        code = main(words)
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
-
-    return run
+pytestmark = pytest.mark.usefixtures("folder")
 
 
 def data(folder: Path) -> Path:

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from apiserver.cli import main
-from apiserver.config import catalog
+from tests.apiserver.commands import Run
 
-Outcome = tuple[int, list[str], list[str]]
-Run = Callable[..., Outcome]
+pytestmark = pytest.mark.usefixtures("folder")
 
 PLUGIN = '''"""Things."""
 
@@ -45,29 +42,6 @@ class Thing(Resource[ThingSpec, ThingStatus]):
 plugin = Plugin("things", release=Release("1.1", "2020-01-15"))
 plugin.kind(Thing, group="things.example", version="v1", plural="things", owner="external")
 '''
-
-
-@pytest.fixture(autouse=True)
-def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with a plugin, and no settings of whoever runs the tests."""
-    for setting in catalog():
-        monkeypatch.delenv(setting.variable, raising=False)
-    monkeypatch.delenv("SKEP_CONFIG", raising=False)
-    monkeypatch.delenv("SKEP_DEBUG", raising=False)
-    monkeypatch.chdir(tmp_path)
-    return tmp_path
-
-
-@pytest.fixture
-def skep(capsys: pytest.CaptureFixture[str]) -> Run:
-    """Runs the command: exit code, lines of output, lines of errors."""
-
-    def run(*words: str) -> Outcome:
-        code = main(words)
-        said = capsys.readouterr()
-        return code, said.out.splitlines(), said.err.splitlines()
-
-    return run
 
 
 def plugin(name: str, **changes: str) -> str:
