@@ -29,7 +29,7 @@ SCALARS = {
 USED = frozenset(("str", "int", "float", "bool", "tuple", "dict", "msgspec"))
 """What annotations and defaults in a class name: a field of this name would stand for it."""
 UNNAMED = re.compile(r'[\x00-\x1f"\\]')
-"""Is in no name of a field that a struct can have on the wire."""
+"""Is in no name of a field that a struct can have on the wire; nor can it have none."""
 
 
 def python(forms: Iterable[Form], client: str) -> str:
@@ -67,7 +67,7 @@ def _shared(source: str) -> str:
 
 
 def _fits(names: Sequence[str]) -> bool:
-    return not any(UNNAMED.search(name) for name in names)
+    return not any(not name or UNNAMED.search(name) for name in names)
 
 
 def identifier(wire: str, taken: set[str]) -> str:
