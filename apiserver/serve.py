@@ -202,7 +202,7 @@ class Server:
 
         self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
-        self.app = self._app(registry, logs.access, chance)
+        self.app = self._app(logs.access, chance)
 
     def _manager(self, registry: Registry, chance: random.Random) -> Manager:
         return make_manager(
@@ -226,7 +226,7 @@ class Server:
         self._trusted.follow(self._store, logins.changed)
         return logins
 
-    def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
+    def _app(self, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
         checks = self._checks()
         health = Health({"healthz": checks, "livez": {"ping": ping}, "readyz": checks}, self._unhealthy)
@@ -234,8 +234,8 @@ class Server:
             self.manager,
             self._store,
             Pages(
-                Discovery(registry),
-                OpenAPIDocuments(registry),
+                Discovery(self.manager.catalog),
+                OpenAPIDocuments(self.manager.catalog),
                 health,
                 version_info(),
                 self._scrape,
@@ -250,7 +250,7 @@ class Server:
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
             auditor=self._auditor,
-            flow=Flow(settings.flow, time.monotonic, {actor.identity for actor in actors_of(registry)}),
+            flow=Flow(settings.flow, time.monotonic, {actor.identity for actor in actors_of(self.manager.registry)}),
         )
 
     def _scrape(self, accept: str) -> tuple[bytes, str]:

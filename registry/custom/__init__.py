@@ -1,0 +1,1 @@
+"""Kinds that arrive at run time, in a CustomResourceDefinition."""
