@@ -121,6 +121,7 @@ def _facts(kind: KindDescription) -> list[tuple[str, str]]:
         ("Scope", "in namespaces" if kind.namespaced else "in no namespace"),
         ("Declared", origin(kind)),
         ("Status", _status(kind)),
+        ("Conversion", "by a webhook" if kind.conversion == "webhook" else ""),
         ("Made by", f"{kind.maker} alone" if kind.maker else ""),
         ("Subresources", ", ".join(kind.subresources)),
         ("Scale", ", ".join(f"{what} at {path}" for what, path in kind.scale.items())),

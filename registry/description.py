@@ -41,7 +41,7 @@ class ColumnDescription(Struct, frozen=True, kw_only=True):
 
     name: str
     path: str
-    type: str = "string"
+    type: str
     description: str = ""
     priority: int = 0
 
@@ -53,10 +53,10 @@ class VersionDescription(Struct, frozen=True, kw_only=True):
     name: str
     group: str = ""
     api_version: str
-    stability: str = ""
-    served: bool = True
-    storage: bool = False
-    deprecated: bool = False
+    stability: str
+    served: bool
+    storage: bool
+    deprecated: bool
     warning: str = ""
     lifecycle: Document = {}
     schema: Document | None = None
@@ -107,6 +107,7 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     """A kind.
 
     versions       preferred ones first; `storage` names the one that objects are stored in
+    conversion     how versions become each other: by `converters`, by a `webhook`; empty: they differ in nothing but their names
     handlers       in the order in which they are called: those that fill in, those that change, those that check
     owner          the actor that alone writes the status; `external`: whoever is authorized; empty: nobody, or there is no status
     maker          the user who alone makes and deletes objects, if there is one
@@ -123,10 +124,11 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     group: str = ""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    scope: str = "Namespaced"
+    scope: str
     storage: str
     versions: tuple[VersionDescription, ...]
     converters: tuple[ConverterDescription, ...] = ()
+    conversion: str = ""
     handlers: tuple[HandlerDescription, ...] = ()
     owner: str = ""
     maker: str = ""
@@ -136,7 +138,7 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     subresources: dict[str, tuple[str, ...]] = {}
     scale: dict[str, str] = {}
     ttl: dict[str, str] = {}
-    declared: str = PLUGIN
+    declared: str
     source: str = ""
     objects: dict[str, int] | None = None
 
@@ -210,6 +212,7 @@ def _kind(registry: Registry, kind: Kind, actors: tuple[ActorDescription, ...], 
         storage=kind.storage.name,
         versions=tuple(_version(kind, version, brief=brief) for version in kind.versions),
         converters=_converters(kind),
+        conversion=_conversion(kind),
         handlers=tuple(_handlers(registry, kind)),
         owner=_owner(kind, actors),
         maker=kind.maker,
@@ -262,6 +265,13 @@ def _version(kind: Kind, version: Version, *, brief: bool) -> VersionDescription
         model=version.model.__qualname__ if version.model is not None else "",
         source=version.source,
     )
+
+
+def _conversion(kind: Kind) -> str:
+    ways = kind.storage.ways
+    if ways is None or not (ways.remote or ways.steps):
+        return ""
+    return "webhook" if ways.remote else "converters"
 
 
 def _converters(kind: Kind) -> tuple[ConverterDescription, ...]:
