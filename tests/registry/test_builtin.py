@@ -70,7 +70,10 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("ValidatingAdmissionPolicyBinding", False, False),
     }
     assert all(kind.strategy.builtin for kind in KINDS)
-    assert {kind.group for kind in KINDS if kind.strategy.counts_generation} == {"admissionregistration.k8s.io"}
+    assert {kind.group for kind in KINDS if kind.strategy.counts_generation} == {
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+    }
     assert {kind.name: kind.owner for kind in KINDS if kind.owner != EXTERNAL} == {"ResourceQuota": KEEPER}
 
 
