@@ -305,16 +305,7 @@ def _kind(
     declarations: Sequence[KindDeclaration], owners: dict[type, str], converters: Sequence[Converter]
 ) -> tuple[Kind, list[str]]:
     ordered = sorted(declarations, key=lambda declaration: version_key(declaration.version))
-    chosen = [declaration for declaration in ordered if declaration.storage]
-    if len(chosen) > 1:
-        raise ValueError(f"two versions say storage=True: {chosen[0].version} and {chosen[1].version}; objects are stored in one")
-    asked = [declaration for declaration in ordered if declaration.served]
-    if not asked:
-        raise ValueError("no version of it is served: nobody could ask for its objects")
-    current = [declaration for declaration in asked if not declaration.deprecated]
-    first = chosen[0] if chosen else (current or asked)[0]
-    if not first.served:
-        raise ValueError(f"it is stored in {first.version}, which is not served: store it in one that is")
+    first = _stored(ordered)
     for other in ordered:
         _check_agreement(other, first)
         _check_paths(other)
@@ -343,6 +334,21 @@ def _kind(
         source=first.source,
     )
     return kind, problems
+
+
+def _stored(ordered: Sequence[KindDeclaration]) -> KindDeclaration:
+    """The version that objects are stored in. Raises ValueError."""
+    chosen = [declaration for declaration in ordered if declaration.storage]
+    if len(chosen) > 1:
+        raise ValueError(f"two versions say storage=True: {chosen[0].version} and {chosen[1].version}; objects are stored in one")
+    asked = [declaration for declaration in ordered if declaration.served]
+    if not asked:
+        raise ValueError("no version of it is served: nobody could ask for its objects")
+    current = [declaration for declaration in asked if not declaration.deprecated]
+    first = chosen[0] if chosen else (current or asked)[0]
+    if not first.served:
+        raise ValueError(f"it is stored in {first.version}, which is not served: store it in one that is")
+    return first
 
 
 def _check_agreement(other: KindDeclaration, first: KindDeclaration) -> None:
