@@ -232,7 +232,8 @@ def _without_list_types(node: Node) -> Node:
 
 def _only(node: Node, name: str) -> Node:
     """A root that knows one field and lets all others alone."""
-    return Node(type="object", name=node.name, properties={name: node.properties[name]}, preserve=True)
+    known = node.properties.get(name, node.additional) or Node(type="object", preserve=node.preserve)
+    return Node(type="object", name=node.name, properties={name: known}, preserve=True)
 
 
 def _with_defaults(node: Node, path: str) -> Node:
