@@ -49,7 +49,7 @@ from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_opt
 from apiserver.quotas import Quotas
 from apiserver.roles import Authorization
 from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
-from apiserver.target import Target, unknown_resource
+from apiserver.target import Target
 from apiserver.turns import Turns
 from registry.catalog import Catalog, Registry
 from registry.errors import (
@@ -381,8 +381,6 @@ class Manager:
         return Answer(record=await converting.as_written(version, (await self._commit(call, write)).record, new))
 
     def _commit(self, call: Call, write: Write) -> Awaitable[Change]:
-        if self.registry.of_resource(call.target.kind.resource) is None:  # it went while this was decided
-            raise unknown_resource()
         return fencing.commit(self.store, call.identity.username, call.epoch, write)
 
     def _writer(self, call: Call, options: WriteOptions) -> Writer:

@@ -69,6 +69,11 @@ class Schema:
         """The schema as clients are shown it, if it came as a document; None: as its node says."""
         return None
 
+    @property
+    def digest(self) -> bytes | None:
+        """Of all that is published, if that came as a document: a name that no other has."""
+        return None
+
     def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
         """The document in its one form, and all there is to say about it.
 
