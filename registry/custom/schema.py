@@ -82,6 +82,11 @@ class CustomSchema(Schema):
         return self._source.read()
 
     @property
+    def published(self) -> Document | None:
+        """The source: it is what was published before it came here."""
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True} if self._source.preserve_unknown else self.document
+
+    @property
     def digest(self) -> int:
         """The same for the same source: a cheap mark of what documents are made of it."""
         return self._source.digest
