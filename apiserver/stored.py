@@ -99,9 +99,19 @@ def _convert(version: Version, ways: Ways, record: Record) -> Record:
 def _as_it_is_now(version: Version, ways: Ways, record: Record) -> Shown:
     stored = document_of(record)
     made = ways.convert(stored, version.api_version)
-    if made is stored:
-        return Shown(record.key, record.uid, record.revision, record.api_version, record.desired, record.status)
-    return as_shown(record, made)
+    return _the_same(record) if made is stored else as_shown(record, made)
+
+
+def _the_same(record: Record) -> Shown:
+    return Shown(record.key, record.uid, record.revision, record.api_version, record.desired, record.status)
+
+
+def known(version: Version, record: Record) -> Shown:
+    """An object of which it is known that it is stored as it is shown in this version: it was just written in it."""
+    found = _the_same(record)
+    if version.ways is not None:
+        version.ways.memory.put((record.key, version.api_version), record, found, BESIDE)
+    return found
 
 
 def as_shown(record: Record, document: Document) -> Shown:

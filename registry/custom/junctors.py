@@ -78,7 +78,10 @@ def _validator(clause: Clause | None) -> Callable[[Any], bool]:
     from jsonschema_rs import Draft7Validator
 
     # Strings have no patterns of their own here, so no engine for them is at work.
-    validator = Draft7Validator(schema, formats=translation.formats, validate_formats=True)
+    try:
+        validator = Draft7Validator(schema, formats=translation.formats, validate_formats=True)
+    except ValueError:  # limits that make no sense, such as a length below zero
+        return lambda value: False
     return validator.is_valid
 
 
