@@ -72,7 +72,7 @@ def report_json(registry: Registry, chance: random.Random, tries: int) -> bool:
     said = [
         {
             "resource": kind.resource,
-            "versions": [_named(version) for version in kind.versions],
+            "versions": [version.name for version in kind.versions],
             "storage": kind.storage.name,
             "trials": [_document(trial) for trial in found],
         }

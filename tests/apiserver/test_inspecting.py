@@ -13,8 +13,10 @@ import pytest
 
 from apiserver import inspecting
 from apiserver.inspecting import Inspection
+from registry.custom.conversion import NoAnswer, webhook_ways
 from registry.description import Description, KindDescription, read
 from registry.description_fields import at, fields_of
+from registry.kinds import Kind
 from registry.schema import Schema
 from tests.apiserver.defining import GROUP, defining, definition, path, versioned
 from tests.apiserver.served import TOKEN, served
@@ -133,13 +135,16 @@ async def test_a_kind_of_a_definition_says_how_it_is_converted_and_what_its_rule
         await defined.define(definition(versions=versions, names={"shortNames": ["bo"]}))
         await defined.define(definition("nuts", "Nut", versions=versions, conversion=webhook))
         await defined.settled()
+        nut = world.registry.of_resource(f"nuts.{GROUP}")
+        assert nut is not None
+        world.manager.catalog.replace(put=[asked_of_nobody(nut)])
         for plural in ("bolts", "nuts"):
             await world.make(path(plural), "a", spec={"size": 1})
         inspection = Inspection(lambda: world.registry, world.store)
         found = [await inspection.one(f"{plural}.{GROUP}") for plural in ("bolts", "nuts")]
         bolts, nuts = (read(msgspec.json.decode(each[0])).kinds[0] for each in found if each is not None)
         assert (bolts.conversion, nuts.conversion) == ("", "webhook")
-        assert (bolts.declared, bolts.owner, bolts.short_names) == ("definition", "external", ("bo",))
+        assert (bolts.declared, bolts.owner, bolts.short_names) == ("definition", "", ("bo",)), "it has no status"
         assert bolts.objects == {f"{GROUP}/v1": 1}
         assert [(each.name, each.deprecated, each.storage) for each in bolts.versions] == [
             ("v1", False, True),
@@ -149,3 +154,14 @@ async def test_a_kind_of_a_definition_says_how_it_is_converted_and_what_its_rule
         assert told is not None
         assert told.rules == ["rule self.size < 10 (too big)"]
         assert [(field.name, field.rules) for field in fields_of(told.schema)] == [("size", ["default 3"])]
+
+
+def asked_of_nobody(kind: Kind) -> Kind:
+    """The same kind, whose objects are converted by a webhook that cannot be asked."""
+
+    async def call(documents: object, target: str) -> list[object]:
+        raise NoAnswer(target)
+
+    ways = webhook_ways(kind.name, {version.api_version: version.schema for version in kind.versions}, call)
+    versions = tuple(replace(version, ways=ways) for version in kind.versions)
+    return replace(kind, versions=versions, storage=next(each for each in versions if each.name == kind.storage.name))
