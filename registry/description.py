@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,6 +27,7 @@ from registry.names import stability
 from registry.openapi_schemas import schema_of_node
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 PLUGIN, DEFINITION, BUILTIN = "plugin", "definition", "builtin"
 """Where a kind comes from: a plugin, a definition that arrived at run time, the server itself."""
@@ -36,12 +37,18 @@ class Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
     """What all of this is made of."""
 
 
+def _always(value: T) -> T:
+    """A default that is said on the wire all the same: programs need not know it."""
+    made: T = msgspec.field(default_factory=lambda: value)
+    return made
+
+
 class ColumnDescription(Struct, frozen=True, kw_only=True):
     """A column of `kubectl get`."""
 
     name: str
     path: str
-    type: str
+    type: str = _always("string")
     description: str = ""
     priority: int = 0
 
@@ -53,10 +60,10 @@ class VersionDescription(Struct, frozen=True, kw_only=True):
     name: str
     group: str = ""
     api_version: str
-    stability: str
-    served: bool
-    storage: bool
-    deprecated: bool
+    stability: str = _always("")
+    served: bool = _always(True)
+    storage: bool = _always(False)
+    deprecated: bool = _always(False)
     warning: str = ""
     lifecycle: Document = {}
     schema: Document | None = None
@@ -124,7 +131,7 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     group: str = ""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    scope: str
+    scope: str = _always("Namespaced")
     storage: str
     versions: tuple[VersionDescription, ...]
     converters: tuple[ConverterDescription, ...] = ()
@@ -138,7 +145,7 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     subresources: dict[str, tuple[str, ...]] = {}
     scale: dict[str, str] = {}
     ttl: dict[str, str] = {}
-    declared: str
+    declared: str = _always(PLUGIN)
     source: str = ""
     objects: dict[str, int] | None = None
 

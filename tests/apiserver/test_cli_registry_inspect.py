@@ -74,6 +74,15 @@ def test_a_list_of_plugins_needs_no_server(skep: Run) -> None:
     assert "configmaps" in skep("list", "--plugin", PLUGIN, "-o", "name", "--all")[1]
 
 
+def test_plugins_that_the_settings_name_need_no_flag(skep: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "skep.toml").write_text(f'plugins = ["{PLUGIN}"]\n')
+    assert skep("show", "hv", "--config", "skep.toml", "-o", "name") == (0, ["hives.bees.example"], [])
+    monkeypatch.setenv("SKEP_PLUGINS", PLUGIN)
+    assert skep("list", "-o", "name")[1] == ["hives.bees.example", "bees.bees.example"]
+    code, _, err = skep("list", "--data-dir", "nothing")
+    assert (code, "nothing/kubeconfig" in " ".join(err)) == (2, True), "a flag that names a server goes before them"
+
+
 def test_a_list_for_programs_is_a_description(skep: Run) -> None:
     _, out, _ = skep("list", "--plugin", PLUGIN, "-o", "json")
     described = read(json.loads("\n".join(out)))

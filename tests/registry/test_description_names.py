@@ -17,12 +17,7 @@ APIARY = describe(build([plugin], KINDS), brief=True)
 
 
 def kind(plural: str, group: str, *versions: str, short: tuple[str, ...] = ()) -> KindDescription:
-    told = tuple(
-        VersionDescription(
-            name=each, group=group, api_version=f"{group}/{each}", stability="", served=True, storage=False, deprecated=False
-        )
-        for each in versions
-    )
+    told = tuple(VersionDescription(name=each, group=group, api_version=f"{group}/{each}") for each in versions)
     name = plural.removesuffix("s")
     return KindDescription(
         resource=f"{plural}.{group}",
@@ -32,8 +27,6 @@ def kind(plural: str, group: str, *versions: str, short: tuple[str, ...] = ()) -
         plural=plural,
         group=group,
         short_names=short,
-        scope="Namespaced",
-        declared="plugin",
         storage=versions[0],
         versions=told,
     )
