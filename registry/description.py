@@ -33,8 +33,8 @@ PLUGIN, DEFINITION, BUILTIN = "plugin", "definition", "builtin"
 """Where a kind comes from: a plugin, a definition that arrived at run time, the server itself."""
 
 
-class Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What all of this is made of."""
+class Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
+    """What all of this is made of: trees without circles, which need no garbage collection."""
 
 
 def _always(value: T) -> T:
