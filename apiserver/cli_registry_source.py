@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
 import typer
 
 from apiserver.cli_actor_insight import DataDir, Kubeconfig, kubeconfig_of
-from apiserver.config import StartError
+from apiserver.config import StartError, load
 
 if TYPE_CHECKING:
     from apiserver.reaching import Remote
@@ -153,11 +154,16 @@ def looking(where: Where) -> Iterator[Source]:
     """The registry that the flags mean: that of plugins, or that of a server. Raises StartError, RegistryError."""
     if where.plugin and where.remote:
         raise StartError("--plugin is for plugins without a server", "leave out --plugin, or what names a server", exit_code=2)
-    if where.plugin:
+    if where.plugin or (not where.remote and settings_name_plugins(where.config)):
         yield Plugins(registry_of(where.plugin, where.config))
         return
     with _server(where) as remote:
         yield Running(remote)
+
+
+def settings_name_plugins(config: Path | None) -> bool:
+    """Whether the file of `--config`, or a variable, names plugins: those are meant where no flag says otherwise."""
+    return bool(load(flags={}, environ=os.environ, config=config, cwd=Path.cwd()).plugins)
 
 
 def registry_of(names: list[str] | None, config: Path | None) -> Registry:

@@ -19,7 +19,7 @@ from registry.times import age, parse_time, since
 
 Document = dict[str, Any]
 
-WIDE = 400
+WIDE = 4_000
 """Columns when nobody looks: lines are not folded in a file."""
 STYLES = {"Failed": "red", "Paused": "yellow", "Running": "green", "error": "red", "terminal": "red", "conflict": "yellow"}
 

@@ -88,6 +88,8 @@ def _row(kind: KindDescription, each: Elsewhere) -> list[str]:
 def ways(kind: KindDescription, path: Sequence[str]) -> list[str]:
     """What is known of what becomes of a field between versions that have it and versions that have not."""
     found = in_versions(kind, path)
+    if kind.conversion == "webhook" and any(each.field is None for each in found):
+        return ["What becomes of it is up to the webhook that converts the kind."]
     there = {kind.called(each.version) for each in found if each.field is not None}
     return [
         f"From {', '.join(each.old)} to {', '.join(each.new)}, what becomes of it is up to {each.name} at {place(each.source)}."

@@ -16,7 +16,7 @@ from apiserver.showing import cell, machine, table, write
 from registry.description import BUILTIN, DEFINITION, Description, KindDescription, VersionDescription
 from registry.description_fields import OURS, Field, fields_of
 
-FOLDED = ("VERSIONS", "RULES", "DESCRIPTION", "SOURCE", "HANDLERS", "CONVERTERS", "OBSERVED BY", "ON")
+FOLDED = ("VERSIONS", "RULES", "DESCRIPTION", "SOURCE", "HANDLERS", "CONVERTERS", "OBSERVED BY", "ON", "LIFE", "IS")
 LONGEST_SUMMARY = 100
 """Characters of a description that a line of a tree shows."""
 FAMILIES = {"table": 0, "wide": 1}
@@ -31,13 +31,13 @@ def listed(description: Description, output: str, *, counted: bool) -> None:
     elif not description.kinds:
         write(Text("there are no such kinds", style="dim"))
     else:
-        headings = ["NAME", "SHORT", "KIND", "GROUP", "SCOPE", "VERSIONS", "STORED", "STATUS BY"]
+        headings = ["NAME", "SHORT", "KIND", "GROUP", "SCOPE", "VERSIONS", "STATUS BY"]
         headings += (["OBJECTS"] if counted else []) + (_WIDE if output == "wide" else [])
         rows = [_row(each, counted=counted, wide=output == "wide") for each in description.kinds]
         write(table(headings, rows, FOLDED))
 
 
-_WIDE = ["CATEGORIES", "HANDLERS", "CONVERTERS", "OBSERVED BY", "SOURCE"]
+_WIDE = ["STORED", "CATEGORIES", "HANDLERS", "CONVERTERS", "OBSERVED BY", "SOURCE"]
 
 
 def _row(kind: KindDescription, *, counted: bool, wide: bool) -> list[Any]:
@@ -48,14 +48,13 @@ def _row(kind: KindDescription, *, counted: bool, wide: bool) -> list[Any]:
         kind.group,
         kind.scope,
         ", ".join(_marked(kind, each) for each in kind.versions),
-        kind.storage,
         status_writer(kind),
     ]
     if counted:
         row.append(sum((kind.objects or {}).values()))
     if wide:
-        observed = ",".join(kind.observers)
-        row += [",".join(kind.categories), len(kind.handlers), len(kind.converters), observed, origin(kind)]
+        observed = ", ".join(kind.observers)
+        row += [kind.storage, ", ".join(kind.categories), len(kind.handlers), len(kind.converters), observed, origin(kind)]
     return row
 
 
@@ -108,7 +107,7 @@ def one(
         write(*shown)
 
 
-_VERSIONS = ("VERSION", "STABILITY", "SERVED", "STORED", "OBJECTS", "INTRODUCED", "DEPRECATED", "REMOVED", "SUCCESSOR", "SOURCE")
+_VERSIONS = ("VERSION", "IS", "OBJECTS", "LIFE", "SOURCE")
 _HANDLERS = ("", "DOES", "NAME", "VERSION", "ON", "SECONDS", "SOURCE")
 
 
@@ -122,6 +121,7 @@ def _facts(kind: KindDescription) -> list[tuple[str, str]]:
         ("Scope", "in namespaces" if kind.namespaced else "in no namespace"),
         ("Declared", origin(kind)),
         ("Status", _status(kind)),
+        ("Conversion", "by a webhook" if kind.conversion == "webhook" else ""),
         ("Made by", f"{kind.maker} alone" if kind.maker else ""),
         ("Subresources", ", ".join(kind.subresources)),
         ("Scale", ", ".join(f"{what} at {path}" for what, path in kind.scale.items())),
@@ -143,20 +143,20 @@ def _status(kind: KindDescription) -> str:
 
 
 def _version_row(kind: KindDescription, version: VersionDescription) -> list[Any]:
-    life = version.lifecycle
-    deprecated = _release(life.get("deprecated")) or ("yes" if version.deprecated else "")
-    return [
-        kind.called(version),
-        version.stability or "none",
-        "yes" if version.served else "no",
-        "here" if version.storage else "",
-        "" if kind.objects is None else kind.objects.get(version.api_version, 0),
-        _release(life.get("introduced")),
-        deprecated,
-        _release(life.get("removed")),
-        life.get("successor", ""),
-        place(version.source),
-    ]
+    states = [word for word, holds in (("stored", version.storage), ("deprecated", version.deprecated)) if holds]
+    is_ = [version.stability or "of no stability", *states, *([] if version.served else ["not served"])]
+    count = "" if kind.objects is None else kind.objects.get(version.api_version, 0)
+    return [kind.called(version), ", ".join(is_), count, life(version), place(version.source)]
+
+
+def life(version: VersionDescription) -> str:
+    """What is said of its life, in one line."""
+    said = [f"{event} {release}" for event in _EVENTS if (release := _release(version.lifecycle.get(event)))]
+    heir = version.lifecycle.get("successor")
+    return "; ".join([*said, f"then use {heir}"] if heir else said)
+
+
+_EVENTS = ("introduced", "deprecated", "removed")
 
 
 def _release(said: dict[str, str] | None) -> str:

@@ -106,7 +106,7 @@ class Conversion(msgspec.Struct, frozen=True):
     """How versions are converted; `webhook` is as it is written, for whoever calls it."""
 
     strategy: str = "None"
-    webhook: msgspec.Raw | None = None
+    webhook: dict[str, Any] | None = None
 
 
 class Condition(msgspec.Struct, frozen=True):

@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import msgspec
-
 from registry import expiring
 from registry.custom.conversion import Call, webhook_ways
 from registry.custom.definition import ColumnText, Definition, Names, VersionText
 from registry.custom.rules import compile_rules
-from registry.custom.schema import custom_schema
+from registry.custom.schema import late_schema
 from registry.jsonpath import JSONPath
 from registry.jsonpath import parse as parse_path
 from registry.kinds import EXTERNAL, Beside, Column, Kind, Scale, Strategy, Version
@@ -20,6 +18,8 @@ from registry.plugin import AGE, described
 from registry.schema import Schema
 
 TERMINATING = "create not allowed while custom resource definition is terminating"
+
+RULES = b"x-kubernetes-validations"
 
 Before = tuple[Definition, Kind]
 """A definition, and the kind that was made of it."""
@@ -80,8 +80,9 @@ def _schemas(definition: Definition, kind: Kind) -> Iterator[tuple[tuple[str, by
 
 
 def _schema(definition: Definition, text: VersionText) -> Schema:
-    document = msgspec.json.decode(text.schema.schema)
-    return custom_schema(document, preserve_unknown=definition.preserve_unknown_fields, rules=compile_rules(document))
+    source = text.schema.schema
+    rules_of = compile_rules if RULES in bytes(source) else None
+    return late_schema(source, preserve_unknown=definition.preserve_unknown_fields, rules_of=rules_of)
 
 
 def _version(definition: Definition, text: VersionText, names: Names, schema: Schema) -> Version:

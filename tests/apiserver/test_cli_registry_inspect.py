@@ -63,15 +63,24 @@ def test_a_list_of_plugins_needs_no_server(skep: Run) -> None:
     code, out, err = skep("list", "--plugin", PLUGIN)
     assert (code, err) == (0, [])
     assert [columns(line) for line in out] == [
-        ["NAME", "SHORT", "KIND", "GROUP", "SCOPE", "VERSIONS", "STORED", "STATUS BY"],
-        ["hives", "hv", "Hive", "bees.example", "Namespaced", "v1, v1beta1 (deprecated)", "v1", "keeper"],
-        ["bees", "Bee", "bees.example", "Cluster", "v1alpha1", "v1alpha1"],
+        ["NAME", "SHORT", "KIND", "GROUP", "SCOPE", "VERSIONS", "STATUS BY"],
+        ["hives", "hv", "Hive", "bees.example", "Namespaced", "v1, v1beta1 (deprecated)", "keeper"],
+        ["bees", "Bee", "bees.example", "Cluster", "v1alpha1"],
     ]
     assert skep("list", "--plugin", PLUGIN, "-o", "name")[1] == ["hives.bees.example", "bees.bees.example"]
     assert skep("list", "--plugin", PLUGIN, "-o", "name", "--group", "rbac.authorization.k8s.io")[1] == [
         f"{name}.rbac.authorization.k8s.io" for name in ("clusterrolebindings", "clusterroles", "rolebindings", "roles")
     ]
     assert "configmaps" in skep("list", "--plugin", PLUGIN, "-o", "name", "--all")[1]
+
+
+def test_plugins_that_the_settings_name_need_no_flag(skep: Run, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "skep.toml").write_text(f'plugins = ["{PLUGIN}"]\n')
+    assert skep("show", "hv", "--config", "skep.toml", "-o", "name") == (0, ["hives.bees.example"], [])
+    monkeypatch.setenv("SKEP_PLUGINS", PLUGIN)
+    assert skep("list", "-o", "name")[1] == ["hives.bees.example", "bees.bees.example"]
+    code, _, err = skep("list", "--data-dir", "nothing")
+    assert (code, "nothing/kubeconfig" in " ".join(err)) == (2, True), "a flag that names a server goes before them"
 
 
 def test_a_list_for_programs_is_a_description(skep: Run) -> None:
@@ -87,7 +96,17 @@ def test_one_kind_is_shown_with_all_that_is_known_of_it(skep: Run) -> None:
     code, out, _ = skep("show", "hv", "--plugin", PLUGIN)
     assert code == 0
     rows = [columns(line) for line in out]
-    assert ["Status:  written by keeper alone"] in [[" ".join(line.split(maxsplit=1)).replace(": ", ":  ")] for line in out if line]
+    assert "Status: written by keeper alone" in [" ".join(line.split()) for line in out]
+    at = rows.index(["Versions"])
+    assert [row[:3] for row in rows[at + 1 : at + 4]] == [
+        ["VERSION", "IS", "LIFE"],
+        ["v1", "GA, stored", "introduced 1.2 of 2025-06-15"],
+        [
+            "v1beta1",
+            "beta, deprecated",
+            "introduced 1.0 of 2025-01-15; deprecated 1.4 of 2026-01-15; removed 1.8 of 2027-01-15; then use v1",
+        ],
+    ]
     assert rows[rows.index(["Converters"]) + 2][:3] == ["v1beta1", "v1", "apiary.newer"]
     at = rows.index(["Handlers"])
     assert [row[1:3] for row in rows[at + 2 : at + 6]] == [

@@ -17,7 +17,7 @@ APIARY = describe(build([plugin], KINDS), brief=True)
 
 
 def kind(plural: str, group: str, *versions: str, short: tuple[str, ...] = ()) -> KindDescription:
-    told = tuple(VersionDescription(name=name, group=group, api_version=f"{group}/{name}") for name in versions)
+    told = tuple(VersionDescription(name=each, group=group, api_version=f"{group}/{each}") for each in versions)
     name = plural.removesuffix("s")
     return KindDescription(
         resource=f"{plural}.{group}",
