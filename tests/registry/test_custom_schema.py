@@ -236,8 +236,10 @@ def test_rules_are_asked_once_and_only_of_what_has_the_right_form() -> None:
 def test_nothing_is_made_of_a_schema_before_it_is_used_and_only_once_for_all_that_are_alike() -> None:
     source = {"type": "object", "properties": {"spec": {"type": "object", "properties": {"a": {**TEXT, "default": "only here"}}}}}
     one, other = custom_schema(source), custom_schema(json.loads(json.dumps(source)))
-    assert "made" not in vars(one._source)
+    assert one.node.properties["spec"].properties["a"].default == "only here"
+    assert not one._source.used
     one.apply(thing())
+    assert one._source.used
     assert other._source is one._source
     assert other.node is one.node
     assert custom_schema(source, preserve_unknown=True)._source is not one._source

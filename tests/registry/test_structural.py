@@ -314,6 +314,14 @@ def test_with_a_status_of_its_own_the_root_says_little() -> None:
     assert told.message.startswith('Invalid value: ["oneOf"]: only [Description Type Format ')
 
 
+def test_a_default_that_grows_too_large_by_the_defaults_in_it_is_refused() -> None:
+    inner = {"b": {**TEXT, "default": "x"}, "c": {**TEXT, "default": "y"}}
+    schema = root(a={"type": "object", "properties": inner, "maxProperties": 1, "default": {}})
+    (told,) = problems(schema, "s")
+    assert told.field == "s"
+    assert told.message.startswith('Invalid value: "": error building validator: the default of a is not valid: ')
+
+
 def test_unknown_keywords_are_dropped_and_named() -> None:
     found = read(root(a={**TEXT, "const": "x", "x-mine": 1}) | {"default": None}, "s")
     assert found.schema == root(a=TEXT)
