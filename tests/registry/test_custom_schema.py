@@ -210,6 +210,22 @@ def test_limits_that_make_no_sense_make_no_trouble(said: dict[str, Any]) -> None
         schema.apply(thing(a=value))
 
 
+def test_fields_that_are_named_like_keywords_are_fields() -> None:
+    names = dict.fromkeys(("$ref", "$id", "id", "$schema", "properties", "not"), TEXT)
+    away = {"enum": [{"$ref": "http://127.0.0.1:1/x", "$id": "http://127.0.0.1:1/y"}]}
+    schema = schema_of({"oneOf": [{"properties": {name: {"maxLength": 1} for name in names}}, away]}, **names)
+    assert told(schema, thing(**dict.fromkeys(names, "x"))) == []
+    assert len(told(schema, thing(**dict.fromkeys(names, "xy")))) == 1 + len(names)
+
+
+def test_an_unchanged_status_is_no_fault() -> None:
+    source = {"type": "object", "properties": {"status": {"type": "object", "properties": {"a": TEXT}, "not": {"required": ["a"]}}}}
+    schema = custom_schema(source)
+    assert told(schema, {**thing(), "status": {"a": "x"}}, {**thing(), "status": {"a": "x"}}, "status") == []
+    assert len(told(schema, {**thing(), "status": {"a": "x"}}, {**thing(), "status": {"a": "y"}}, "status")) == 1
+    assert len(told(schema, {**thing(), "status": {"a": "x"}}, thing(), "status")) == 1
+
+
 class Recorder:
     """Rules that are asked, and say what they are told to."""
 

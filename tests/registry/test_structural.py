@@ -267,6 +267,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         root(a={**TEXT, "default": "x", "oneOf": [{"enum": ["x"]}, {"maxLength": 1}]}),
         ['.properties[a].default: Invalid value: "": "" must validate one and only one schema (oneOf). Found 2 valid alternatives'],
     ),
+    "a limit that is no number": (
+        root(a={**NUMBER, "maximum": 10**400}),
+        ['.properties[a].maximum: Invalid value: "number": must be of type number: "number"'],
+    ),
     "keywords of a wrong type, before all else": (
         {"type": "list", "properties": [], "required": "a", "maxLength": 1.5, "anyOf": {}, "not": True, "nullable": "yes"},
         [
