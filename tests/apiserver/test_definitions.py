@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.errors import Forbidden, Invalid, NotFound
+from registry.errors import BadRequest, Forbidden, Invalid, NotFound
 from registry.nodes import Document
 from tests.apiserver.defining import DEFINITIONS, GROUP, defining, definition, path, versioned
 from tests.apiserver.world import opened
@@ -110,3 +110,14 @@ async def test_a_definition_goes_when_the_last_of_its_objects_has_gone() -> None
             await defined.settled()
         with pytest.raises(NotFound):
             await world.get(f"{DEFINITIONS}/{BOLT}")
+
+
+async def test_what_no_schema_has_is_dropped_with_a_warning_or_refused() -> None:
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "colour": "red"}}}
+    async with opened() as world, defining(world):
+        with pytest.raises(BadRequest, match=r'unknown field "spec.versions\[0\].schema.openAPIV3Schema.prop.*colour"'):
+            await world.do("create", DEFINITIONS, definition(versions=[versioned(schema=schema)]), query="fieldValidation=Strict")
+        call = world.call("create", DEFINITIONS, definition(versions=[versioned(schema=schema)]))
+        made = world.document(DEFINITIONS, await world.manager.handle(call))
+        assert made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] == {"spec": {"type": "object"}}
+        assert call.warnings == ['unknown field "spec.versions[0].schema.openAPIV3Schema.properties[spec].colour"']
