@@ -63,6 +63,11 @@ class Webhook:
     signed_by: str = ""
 
     @property
+    def url(self) -> str:
+        """What it is asked at: it is told how long it has."""
+        return f"{self.endpoint.url}?timeout={max(1, round(self.seconds))}s"
+
+    @property
     def mutating(self) -> bool:
         """Whether it may change the object."""
         return self.id.type == "mutating"
@@ -76,6 +81,8 @@ class Found(NamedTuple):
 
 
 NOBODY = Found((), ())
+REMEMBERED = 4_096
+"""Kinds of requests of which it is remembered whom they concern."""
 
 
 class WebhookIndex:
@@ -117,6 +124,8 @@ class WebhookIndex:
             return remembered[1]
         found = [each for each in self.webhooks() if each.constraints.about(review.operation, kind, version, review.subresource)]
         answer = Found(tuple(w for w in found if w.mutating), tuple(w for w in found if not w.mutating))
+        if len(self._remembered) >= REMEMBERED:  # kinds that are not there any more among them
+            self._remembered.clear()
         self._remembered[key] = (kind, answer)
         return answer
 
@@ -126,7 +135,7 @@ class WebhookIndex:
         for webhook in document.get("webhooks") or ():
             yield Webhook(
                 id=Identifier(type, metadata["name"], webhook["name"]),
-                endpoint=_endpoint(webhook["clientConfig"]),
+                endpoint=endpoint_of(webhook["clientConfig"]),
                 constraints=Constraints.of_webhook(webhook),
                 conditions=Conditions.of(webhook.get("matchConditions")),
                 fails=webhook.get("failurePolicy", "Fail") != "Ignore",
@@ -137,7 +146,8 @@ class WebhookIndex:
             )
 
 
-def _endpoint(config: Mapping[str, Any]) -> Endpoint:
+def endpoint_of(config: Mapping[str, Any]) -> Endpoint:
+    """Where a `clientConfig` says that a webhook is."""
     authorities = b64decode(config.get("caBundle") or "")
     service = config.get("service")
     if service is None:

@@ -19,6 +19,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 import anyio
@@ -36,6 +37,7 @@ from registry.conversion import between
 from registry.errors import ApiError, BadRequest, Cause, Forbidden, InternalError, details
 from registry.kinds import Kind, Version, resource_name
 from registry.patches import PatchError, json_patch
+from registry.unasked import answered
 
 Document = dict[str, Any]
 
@@ -161,14 +163,14 @@ class WebhookAdmission:
 
     async def _changed(self, review: Review[Document], webhook: Webhook, until: float, where: str) -> Document | None:
         """What one webhook makes of the object, which may be the same; None when it has nothing to say about it."""
-        view = self._view(review, webhook)
+        view = await answered(partial(self._view, review, webhook))
         verdict = None if view is None else await self._asked(review, webhook, view, until, where)
         if view is None or verdict is None:
             return None
         _tell(review, webhook, verdict)
         if not verdict.allowed:
             raise Denied(webhook.id.name, verdict.status)
-        made = review.new if verdict.patch is None else view.patched(review, webhook, verdict)
+        made = review.new if verdict.patch is None else await answered(partial(view.patched, review, webhook, verdict))
         done = {"configuration": webhook.id.configuration, "webhook": webhook.id.name, "mutated": made is not review.new}
         review.note(f"mutation.webhook.admission.k8s.io/{where}", json.dumps(done))
         if made is not review.new:
@@ -197,7 +199,7 @@ class WebhookAdmission:
     async def _refusal(self, review: Review[Document], webhook: Webhook, until: float, where: str) -> ApiError | None:
         """Why a validating webhook does not want it; None: it does, or it has nothing to say about it."""
         try:
-            view = self._view(review, webhook)
+            view = await answered(partial(self._view, review, webhook))
             verdict = None if view is None else await self._asked(review, webhook, view, until, where)
         except ApiError as error:
             return error
@@ -238,11 +240,12 @@ class WebhookAdmission:
         """The answer; None: it was passed over. Raises InternalError when it must not be."""
         if review.dry_run and not webhook.dry:
             raise BadRequest(f'admission webhook "{webhook.id.name}" does not support dry run')
+        question = await answered(partial(view.question, review, webhook))
         seconds = min(webhook.seconds, until - anyio.current_time())
         try:
             if seconds <= 0:
                 raise CallFailed(f"the webhooks of this request took more than {self._total:g} seconds together")
-            return await self._caller.ask(webhook, view.question(review, webhook), seconds)
+            return await self._caller.ask(webhook, question, seconds)
         except CallFailed as failed:
             said = f'failed calling webhook "{webhook.id.name}": {failed}'
             if webhook.fails:

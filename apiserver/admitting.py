@@ -20,7 +20,7 @@ from msgspec.structs import replace
 
 from admission.chain import Ask, Chain, Steps, in_turn, outcome, together
 from admission.review import Admitter, Review
-from apiserver import intake, prepare, scaling
+from apiserver import converting, intake, prepare, scaling
 from apiserver.calls import Call, Document
 from apiserver.options import PLAIN_WRITE, DeleteOptions, WriteOptions
 from apiserver.stored import in_version
@@ -166,26 +166,26 @@ class Admission:
         concerned = self._concerned(review)
         if steps is None and not concerned:
             return
-        old, version = _removed(target, record)
+        old, version = await _removed(target, record)
         review = replace(review, new=old, old=old, version=version, asked=target.asked or target.version)
         found = await _found(steps, concerned, review, broken=False)
         if found:
             raise Invalid(target.kind.name, target.kind.group, target.name, found)
 
 
-def _removed(target: Target, record: Record) -> tuple[Document, Version]:
+async def _removed(target: Target, record: Record) -> tuple[Document, Version]:
     """The object of a delete, in the version in which it is reviewed: that which the kind is stored in, or, so that what cannot be
     converted can be deleted, that in which it is stored itself."""
     kind, version = target.kind, target.version
     if version.ways is not None and not version.ways.exact:
         version = kind.storage
     try:
-        return in_version(version, record), version
+        return in_version(version, await converting.one(version, record)), version
     except ConversionError:
         stored = next((each for each in kind.versions if each.api_version == record.api_version), None)
         if stored is None:
             raise
-        return in_version(stored, record), stored
+        return in_version(stored, await converting.one(stored, record)), stored
 
 
 async def _by_one(admitter: Admitter, review: Review[Document]) -> Document:

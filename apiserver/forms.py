@@ -106,12 +106,14 @@ def _metadata(view: View, record: Record) -> bytes:
 
 
 class Page(msgspec.Struct, frozen=True):
-    """The objects of one answer to a list, with what its metadata says."""
+    """The objects of one answer to a list, with what its metadata says. `spoilt` tells of those that nobody knows whether they
+    belong to it."""
 
     records: Sequence[Record]
     revision: int
     token: str = ""
     remaining: int | None = None
+    spoilt: tuple[str, ...] = ()
 
     def metadata(self) -> Document:
         """The list's own metadata."""

@@ -11,13 +11,12 @@ from binascii import Error as Base64Error
 from bisect import bisect_right
 from collections.abc import Sequence
 
-import anyio
 import msgspec
 
+from apiserver.converting import shown
 from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import ListOptions, revision
-from apiserver.stored import converted
 from apiserver.target import Target
 from registry.errors import BadRequest, Cause, ExpiredError, Timeout, details
 from registry.kinds import Version
@@ -26,8 +25,8 @@ from storage.store import Expired, Key, Record, Snapshot, Store
 
 FUTURE_WAIT = 3.0
 """Seconds that a read waits for a revision that is not there yet."""
-BATCH = 256
-"""Objects of a collection that are deleted, or converted, at once."""
+LOOKED_AT = 1_024
+"""Objects that are converted at once to see whether they match."""
 SPOILT = 10
 """Objects that cannot be shown, and are named in the warnings of a list."""
 
@@ -97,7 +96,27 @@ async def page(store: Store, target: Target, matcher: Matcher, options: ListOpti
         start = bisect_right(records, (token.ns, token.after), key=lambda record: record.key[1:])
         records = records[start:]
     unlimited = options.limit <= 0 or (options.resource_version == "0" and token is None)
-    return _cut(records, snapshot.revision, matcher, 0 if unlimited else options.limit)
+    limit = 0 if unlimited else options.limit
+    ways = target.version.ways
+    if ways is None or not ways.remote or not matcher.selective:
+        return _cut(records, snapshot.revision, matcher, limit)
+    found, spoilt = await _matching(target.version, records, matcher, limit)
+    return msgspec.structs.replace(_cut(found, snapshot.revision, matcher, limit), spoilt=spoilt)
+
+
+async def _matching(
+    version: Version, records: Sequence[Record], matcher: Matcher, limit: int
+) -> tuple[list[Record], tuple[str, ...]]:
+    """Those that match as they are shown, up to one more than the limit, and what is to be said of those of which nobody knows."""
+    found: list[Record] = []
+    spoilt: list[str] = []
+    for start in range(0, len(records), LOOKED_AT):
+        seen, said = await convertible(version, records[start : start + LOOKED_AT])
+        found += [record for record in seen if matcher.matches(record)]
+        spoilt += said
+        if limit and len(found) > limit:
+            break
+    return found, tuple(spoilt[:SPOILT])
 
 
 async def _snapshot(store: Store, target: Target, options: ListOptions, token: Token | None) -> Snapshot:
@@ -145,19 +164,20 @@ def _named(records: Sequence[Record], name: str) -> Sequence[Record]:
 
 async def convertible(version: Version, records: Sequence[Record]) -> tuple[list[Record], list[str]]:
     """The objects in a version, and what is to be said of those that cannot be converted to it: they are left out, like what does
-    not match. Others have their turn meanwhile."""
-    found: list[Record] = []
-    spoilt: list[str] = []
-    for place, record in enumerate(records):
-        if place % BATCH == BATCH - 1:
-            await anyio.lowlevel.checkpoint()
-        try:
-            found.append(converted(version, record))
-        except ConversionError as error:
-            if len(spoilt) < SPOILT:
-                spoilt.append(f"left out: {error.message.removeprefix('Internal error occurred: ')}")
-    more = len(records) - len(found) - len(spoilt)
+    not match. Others have their turn meanwhile. Raises Unreached: a list without what nobody could be asked to convert would say
+    that it is gone."""
+    outcomes = await shown(version, records)
+    found = [each for each in outcomes if isinstance(each, Record)]
+    failed = [each for each in outcomes if not isinstance(each, Record)]
+    spoilt = [f"left out: {_why(error)}" for error in failed[:SPOILT]]
+    more = len(failed) - len(spoilt)
     return found, [*spoilt, f"left out: {more} more objects that cannot be converted"] if more else spoilt
+
+
+def _why(error: ConversionError) -> str:
+    """What is wrong, with the object: its cause says which."""
+    causes = (error.details or {}).get("causes") or ({"message": error.message},)
+    return str(causes[0]["message"])
 
 
 def _cut(records: Sequence[Record], at: int, matcher: Matcher, limit: int) -> Page:

@@ -17,6 +17,7 @@ from __future__ import annotations
 import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
 from types import MappingProxyType
 
 import anyio
@@ -24,15 +25,30 @@ import msgspec
 from msgspec.structs import replace
 
 from admission.identity import is_server
-from apiserver import agreement, applying, asking, deleting, fencing, intake, lists, patching, prepare, refusals, scaling, shaping
+from apiserver import (
+    agreement,
+    applying,
+    asking,
+    converting,
+    deleting,
+    fencing,
+    intake,
+    lists,
+    patching,
+    prepare,
+    refusals,
+    scaling,
+    shaping,
+)
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
+from apiserver.definitions_guard import Defined
 from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
 from apiserver.quotas import Quotas
 from apiserver.roles import Authorization
-from apiserver.stored import converted, document_of, in_version, is_deleting, key_of, put, unstored
+from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
 from apiserver.target import Target
 from apiserver.turns import Turns
 from registry.catalog import Catalog, Registry
@@ -50,6 +66,7 @@ from registry.kinds import Kind
 from registry.managed import Writer
 from registry.selectors import FieldSelector, LabelSelector
 from registry.times import format_time
+from registry.unasked import answered
 from storage.store import Change, Closed, Conflict, Key, Record, Remove, Store, Unavailable, Write
 
 ATTEMPTS = 5
@@ -91,6 +108,7 @@ class Manager:
         self._chance = chance
         self._largest = largest
         self._quotas = Quotas()
+        self._defined = Defined()
         self._turns = Turns()
         self._subresources = subresources
         self._verbs = {
@@ -153,10 +171,10 @@ class Manager:
     async def get(self, call: Call) -> Answer:
         """One object, as new as anybody has seen it (or, with a resourceVersion, at least as new as that)."""
         await lists.caught_up(self.store, text(call.query, "resourceVersion"))
-        record = self._record(call.target)
-        if call.target.subresource == "scale":
-            return Answer(document=self._scale(call.target.kind, record))
-        return Answer(record=converted(call.target.version, record))
+        target, record = call.target, self._record(call.target)
+        if target.subresource == "scale":
+            return Answer(document=await self._scale(target.kind, record))
+        return Answer(record=record if target.version.ways is None else await converting.one(target.version, record))
 
     async def list(self, call: Call) -> Answer:
         """A page of a collection, all of it from one moment."""
@@ -169,14 +187,14 @@ class Manager:
         if version.ways is None:
             return page
         records, spoilt = await lists.convertible(version, page.records)
-        for warning in spoilt:
+        for warning in (*page.spoilt, *spoilt):
             call.warn(warning)
         return replace(page, records=records)
 
     @staticmethod
-    def _scale(kind: Kind, record: Record) -> Document:
+    async def _scale(kind: Kind, record: Record) -> Document:
         """The Scale of an object, whose paths are those of the stored version."""
-        return scaling.scale_of(kind, in_version(kind.storage, record))
+        return scaling.scale_of(kind, in_version(kind.storage, await converting.one(kind.storage, record)))
 
     def matcher(self, call: Call, options: ListOptions) -> Matcher:
         """What a list or a watch is about. Raises BadRequest."""
@@ -200,6 +218,7 @@ class Manager:
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         document = taken.document
+        agreement.check_open(target, document)
         agreement.check_namespace(target, document)
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
             raise refusals.other_name(target, document["metadata"]["name"])
@@ -209,7 +228,7 @@ class Manager:
         for attempt in range(NAME_ATTEMPTS if generated else 1):
             fresh = {**document, "metadata": dict(document["metadata"])}
             fresh = prepare.created(target.kind, fresh, target.namespace, self._now(), self._chance)
-            require = self._require_namespace(target, fresh["metadata"].get("name", ""))
+            require = agreement.required_namespace(self.store, target, fresh["metadata"].get("name", ""))
             try:
                 return await self._create(call, options, fresh, taken.causes, require)
             except AlreadyExists:
@@ -224,35 +243,24 @@ class Manager:
         document, views = await shaping.admitted(self._admission, call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
-        guard = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
-        write = put(kind, views or call.target.version, key, document, expect=0, require=require, guard=guard)
+        counted = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
+        guard, form = self._defined.guard(kind, counted), views or call.target.version
+        write = await answered(lambda: put(kind, form, key, document, expect=0, require=require, guard=guard))
         prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:
             raise self._taken(call.target, key)
         if options.dry_run:
             if guard is not None and (refusal := guard(key, self.store.state)) is not None:
                 raise refusal
-            return Answer(201, unstored(write, 0))
+            return Answer(201, await converting.as_written(call.target.version, unstored(write, 0), document))
         try:
             change = await self._commit(call, write)
         except Conflict as conflict:
             if conflict.key != key:
-                require = self._require_namespace(call.target, name)  # changed meanwhile; refuses, if it went away
+                require = agreement.required_namespace(self.store, call.target, name)  # changed meanwhile; refuses, if it went away
                 return await self._create(call, options, document, [], require)
             raise self._taken(call.target, key) from conflict
-        return Answer(201, change.record)
-
-    def _require_namespace(self, target: Target, name: str) -> tuple[Key, int] | None:
-        """The namespace, and the revision at which it was found to take new objects. Raises NotFound, Forbidden."""
-        if target.namespace is None:
-            return None
-        key = Key("namespaces", "", target.namespace)
-        record = self.store.get(key)
-        if record is None:
-            raise refusals.no_namespace(target.namespace)
-        if is_deleting(record):
-            raise refusals.terminating(target, target.namespace, name)
-        return key, record.revision
+        return Answer(201, await converting.as_written(call.target.version, change.record, document))
 
     def _taken(self, target: Target, key: Key) -> AlreadyExists:
         existing = self.store.get(key)
@@ -310,7 +318,7 @@ class Manager:
     async def _rescale(self, call: Call, options: WriteOptions, ask: Callable[[Document], Document]) -> Answer:
         """Writes the replicas of a Scale into the object that it is a view of."""
         kind = call.target.kind
-        version = call.target.version if shaping.shaped(kind.storage) is None else kind.storage
+        version = call.target.version if kind.storage.ways is None else kind.storage
         inner = replace(call, target=replace(call.target, version=version, subresource="scale", asked=call.target.version))
 
         def propose(old: Document) -> intake.Intake:
@@ -320,7 +328,7 @@ class Manager:
         answer = await self._rewrite(inner, options, propose)
         if answer.record is None:
             raise InternalError("a write of /scale was answered without its object")
-        return Answer(document=self._scale(kind, answer.record))
+        return Answer(document=await self._scale(kind, answer.record))
 
     async def _rewrite(self, call: Call, options: WriteOptions, propose: Callable[[Document], intake.Intake]) -> Answer:
         """Decides on the newest state and writes."""
@@ -347,8 +355,8 @@ class Manager:
     ) -> Answer:
         target = call.target
         kind, version = target.kind, target.version
-        old = in_version(version, record)
-        taken = propose(old)
+        old = in_version(version, record if version.ways is None else await converting.one(version, record))
+        taken = await answered(lambda: propose(old))
         for warning in taken.warnings:
             call.warn(warning)
         agreement.check_address(target, taken.document)
@@ -359,17 +367,18 @@ class Manager:
         part = "status" if subresource == "status" else ""
         causes = list(version.schema.apply(new, old=old, part=part).causes) if taken.causes else []
         new, views = await shaping.admitted(self._admission, call, options, new, (old, record), causes)
-        new = applying.owned(target, taken, old, new, lambda: self._writer(call, options))
+        owned = partial(applying.owned, target, taken, old, new, lambda: self._writer(call, options))
+        new = await answered(owned)
         if new == old and (views is None or shaping.unchanged(views, version, record)):
-            return Answer(record=record)
-        write = put(kind, views or version, record.key, new, expect=record.revision)
+            return Answer(record=record if version.ways is None else await converting.one(version, record))
+        write = await answered(partial(shaping.rewritten, kind, views or version, record, old, new))
         prepare.check_size(write.desired, write.status, self._largest, record)
         gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)
         if options.dry_run or gone:
             if not options.dry_run:
                 await self._commit(call, Remove(record.key, record.revision))
-            return Answer(record=unstored(write, record.revision))
-        return Answer(record=(await self._commit(call, write)).record)
+            return Answer(record=await converting.as_written(version, unstored(write, record.revision), new))
+        return Answer(record=await converting.as_written(version, (await self._commit(call, write)).record, new))
 
     def _commit(self, call: Call, write: Write) -> Awaitable[Change]:
         return fencing.commit(self.store, call.identity.username, call.epoch, write)
@@ -395,12 +404,12 @@ class Manager:
             shown = in_version(target.version, record) if kind.strategy.answers_deleted else deleting.gone(target, record)
             return Answer(document=shown)
         if "deletionTimestamp" in old["metadata"]:
-            return shaping.marked_answer(target, record)
+            return await shaping.marked_answer(target, record)
         waiting = prepare.marked(kind, old, self._now())
         write = shaping.marked(kind, record, waiting)
         if options.dry_run:
-            return shaping.marked_answer(target, unstored(write, record.revision))
-        return shaping.marked_answer(target, (await self._commit(call, write)).record)
+            return await shaping.marked_answer(target, unstored(write, record.revision))
+        return await shaping.marked_answer(target, (await self._commit(call, write)).record)
 
     async def delete_collection(self, call: Call) -> Answer:
         """Deletes what a list would show; answers that list. Objects that others delete meanwhile are no error."""
@@ -422,9 +431,9 @@ class Manager:
             except ApiError as error:
                 refused.append(error)
 
-        for start in range(0, len(page.records), lists.BATCH):
+        for start in range(0, len(page.records), converting.BATCH):
             async with anyio.create_task_group() as tasks:
-                for record in page.records[start : start + lists.BATCH]:
+                for record in page.records[start : start + converting.BATCH]:
                     tasks.start_soon(one, record)
         if refused:
             raise refused[0]

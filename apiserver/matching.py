@@ -16,7 +16,7 @@ from registry.jsonpath import JSONPath
 from registry.kinds import Kind, Version
 from registry.selectors import FieldSelector, LabelSelector, unknown_field, unsupported_field
 from registry.ways import ConversionError
-from storage.store import Change, Op, Record
+from storage.store import Change, Key, Op, Record
 
 
 class _LabelMeta(msgspec.Struct):
@@ -52,6 +52,10 @@ class Matcher:
         self._paths = {path: version.selectable[path] for path in fields.paths if path in version.selectable}
         self.selective = self._labels is not None or self._fields is not None
         self.name = fields.requires("metadata.name") if self._fields else None
+
+    def could_mean(self, key: Key) -> bool:
+        """Whether an object could be wanted, as far as its address tells."""
+        return self.namespace in (None, key.namespace) and self.name in (None, key.name)
 
     def matches(self, record: Record) -> bool:
         """Whether an object is wanted as it is in `record`."""

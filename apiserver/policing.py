@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar
 
 import anyio
@@ -24,10 +25,11 @@ from apiserver.calls import LONGEST_NOTE
 from apiserver.following import follow
 from apiserver.stored import document_of, in_version
 from registry.builtin.policies import POLICY, POLICY_BINDING
-from registry.catalog import Registry
+from registry.catalog import Catalog
 from registry.cel import STEPS, CostExceeded, Meter
 from registry.errors import ApiError, Cause, Forbidden, TooLarge, details
 from registry.kinds import Kind, Version, resource_name
+from registry.unasked import answered
 from storage.sql import SqlStore
 from storage.store import Key, Record
 
@@ -119,15 +121,18 @@ class _Case(msgspec.Struct, frozen=True):
 class Policies:
     """The policies of a store, as an `Admitter`."""
 
-    def __init__(self, registry: Registry, store: SqlStore, authorizer: Authorizer) -> None:
-        self._registry = registry
+    def __init__(self, catalog: Catalog, store: SqlStore, authorizer: Authorizer) -> None:
+        self._catalog = catalog
         self._store = store
         self._authorizer = authorizer
         self._alone = anyio.CapacityLimiter(1)
-        self._about: dict[tuple[str, str, str, str], tuple[_Bound, ...]] = {}  # of each kind of write; emptied by every change
+        self._about: dict[
+            tuple[str, str, str, str], tuple[_Bound, ...]
+        ] = {}  # of each kind of write; emptied by every change of policies or kinds
         self._policies = _Kept(Policy.of, unread_policy, self._about.clear)
         self._bindings = _Kept(Binding.of, lambda name: Binding(name, "", None, None, ()), self._about.clear)
-        if registry.of_resource(POLICY.resource) is not None:
+        catalog.follow(lambda _: self._about.clear())
+        if catalog.registry.of_resource(POLICY.resource) is not None:
             follow(store, POLICY.resource, self._policies)
             follow(store, POLICY_BINDING.resource, self._bindings)
 
@@ -194,11 +199,11 @@ class Policies:
     async def _judged(self, review: Review[Document], bound: _Bound, address: Address, quick: Meter) -> Sequence[Verdict]:
         policy = bound.policy
         try:
-            params = self._params(policy, bound.binding, review.namespace)
+            params = await answered(partial(self._params, policy, bound.binding, review.namespace))
         except ValueError as error:
             return [broken(policy, f"failed to configure binding: {error}")]
         access = access_of(self._authorizer, review.identity)
-        given = variables(review, address, access, policy.names)
+        given = await answered(partial(variables, review, address, access, policy.names))
         given["namespaceObject"] = self._namespace(review.namespace) if "namespaceObject" in policy.names else None
         try:
             return judge(policy, given, params, quick)
@@ -208,7 +213,7 @@ class Policies:
         def from_there(verb: str, about: Mapping[str, str]) -> tuple[bool, str]:
             return from_thread.run_sync(access, verb, about)  # the index of the authorizer changes in the loop
 
-        given.update(variables(review, address, from_there, policy.names))
+        given.update(await answered(partial(variables, review, address, from_there, policy.names)))
         try:
             return await to_thread.run_sync(judge, policy, given, params, _Yielding(STEPS), limiter=self._alone)
         except CostExceeded:
@@ -220,7 +225,7 @@ class Policies:
             raise ValueError(binding.broken)
         if policy.param_kind is None or binding.params is None:
             return [None]
-        served = self._registry.of_type(*policy.param_kind)
+        served = self._catalog.registry.of_type(*policy.param_kind)
         if served is None:
             raise ValueError(f"paramKind kind `{', '.join(policy.param_kind)}` not known")
         found = self._records(binding.params, served[0], namespace)

@@ -11,15 +11,15 @@ from collections.abc import Sequence
 
 from msgspec.structs import replace
 
-from apiserver import deleting, prepare
+from apiserver import converting, deleting, prepare
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
 from apiserver.options import WriteOptions
-from apiserver.stored import as_it_is, document_of, is_convertible, put
+from apiserver.stored import as_it_is, document_of, put
 from apiserver.target import Target
 from registry.errors import Cause
 from registry.kinds import Kind, Version
-from registry.views import Views, opened, without_aside
+from registry.views import Views, body, opened, without_aside
 from registry.ways import ConversionError, Ways
 from storage.store import Put, Record
 
@@ -69,14 +69,29 @@ def unchanged(views: Views, version: Version, record: Record) -> bool:
 
 def marked(kind: Kind, record: Record, document: Document) -> Put:
     """The write of nothing but the metadata of an object, which is in the form that is stored, and stays in it."""
-    if shaped(kind.storage) is not None:
+    if kind.storage.ways is not None:
         return as_it_is(record.key, document, expect=record.revision)
     return put(kind, kind.storage, record.key, document, expect=record.revision)
 
 
-def marked_answer(target: Target, record: Record) -> Answer:
+def rewritten(kind: Kind, form: Version | Views, record: Record, old: Document, new: Document) -> Put:
+    """The write of an object that was `old` and is `new`, in the version of the request. Raises ConversionError, and Unasked.
+
+    Where a webhook converts, one that is seen in the version that it is stored in stays in that, if nothing but its metadata is
+    written: owners and finalizers come and go without the webhook.
+    """
+    ways = form.ways if isinstance(form, Version) else None
+    if ways is not None and ways.remote and old["apiVersion"] == record.api_version and body(old) == body(new):
+        return as_it_is(record.key, new, expect=record.revision)
+    return put(kind, form, record.key, new, expect=record.revision)
+
+
+async def marked_answer(target: Target, record: Record) -> Answer:
     """The answer to a delete that waits for finalizers: the object, or that it was done, when the object cannot be shown."""
-    return Answer(record=record) if is_convertible(target.version, record) else Answer(document=deleting.gone(target, record))
+    try:
+        return Answer(record=await converting.one(target.version, record))
+    except ConversionError:
+        return Answer(document=deleting.gone(target, record))
 
 
 async def _in_stored_version(

@@ -58,29 +58,66 @@ def in_version(version: Version, record: Record) -> Document:
     return document
 
 
+class Shown(Record, frozen=True, gc=False):
+    """An object in the form in which it is shown in its version: nothing more is to be done to it."""
+
+
 def converted(version: Version, record: Record) -> Record:
-    """A stored object as it would be if it was stored in this version. Raises ConversionError: again and again, but tried once."""
+    """A stored object as it would be if it was stored in this version. Raises ConversionError: again and again, but tried once.
+
+    Raises Unasked where somebody has to be asked: to be called by `registry.unasked.answered`, or for what `shown` gave.
+    """
     ways = version.ways
-    if ways is None or (ways.same(record.api_version, version.api_version) and MARK not in record.desired):
+    if ways is None or _is_so(ways, version, record):
         return record
     place = (record.key, version.api_version)
     found: Record | ConversionError | None = ways.memory.get(place, record)
-    if found is None:
+    if found is None or (isinstance(found, ConversionError) and ways.stale(found)):
         try:
-            found = _convert(version, ways, record)
+            found = (_as_it_is_now if ways.settles else _convert)(version, ways, record)
         except ConversionError as error:
             found = error
-        cost = len(found.desired) + len(found.status) if isinstance(found, Record) else FAILURE
-        ways.memory.put(place, record, found, cost + BESIDE)
+        cost = len(found.desired) + len(found.status) if isinstance(found, Record) and found.desired is not record.desired else 0
+        ways.memory.put(place, record, found, cost + (FAILURE if isinstance(found, ConversionError) else BESIDE))
     if isinstance(found, ConversionError):
-        raise ConversionError(found.message, details=found.details) from found.__cause__
+        raise type(found)(found.message, details=found.details) from found.__cause__
     return found
+
+
+def _is_so(ways: Ways, version: Version, record: Record) -> bool:
+    if ways.settles:
+        return type(record) is Shown and record.api_version == version.api_version
+    return ways.same(record.api_version, version.api_version) and MARK not in record.desired
 
 
 def _convert(version: Version, ways: Ways, record: Record) -> Record:
     views = opened(ways, document_of(record))
     encoded = canonical(views.seen(version.api_version))
     return msgspec.structs.replace(record, api_version=version.api_version, desired=encoded.desired, status=encoded.status)
+
+
+def _as_it_is_now(version: Version, ways: Ways, record: Record) -> Shown:
+    stored = document_of(record)
+    made = ways.convert(stored, version.api_version)
+    return _the_same(record) if made is stored else as_shown(record, made)
+
+
+def _the_same(record: Record) -> Shown:
+    return Shown(record.key, record.uid, record.revision, record.api_version, record.desired, record.status)
+
+
+def known(version: Version, record: Record) -> Shown:
+    """An object of which it is known that it is stored as it is shown in this version: it was just written in it."""
+    found = _the_same(record)
+    if version.ways is not None:
+        version.ways.memory.put((record.key, version.api_version), record, found, BESIDE)
+    return found
+
+
+def as_shown(record: Record, document: Document) -> Shown:
+    """The object of a record as a document has it."""
+    encoded = canonical(document)
+    return Shown(record.key, record.uid, record.revision, document["apiVersion"], encoded.desired, encoded.status)
 
 
 def is_convertible(version: Version, record: Record) -> bool:
@@ -92,7 +129,7 @@ def is_convertible(version: Version, record: Record) -> bool:
     return True
 
 
-FAILURE, BESIDE = 1_000, 500
+FAILURE, BESIDE = 1_500, 500
 """Bytes that a failure, and everything else that is remembered of an object, are counted as."""
 
 

@@ -4,6 +4,9 @@ A stream holds a place in the store's changes, not a queue. When there is someth
 while it waits for a slow client it costs nobody anything, and when it has fallen out of history it is told so (`Expired`) and ends.
 A client that takes nothing at all for `STALLED` seconds is cut off.
 
+What a webhook has to convert is converted before (`apiserver.converting`), by the task of the stream: whoever watches another
+version waits for none of it. While the webhook cannot be asked the stream waits, and has lost nothing when it answers again.
+
 Streams whose clients keep up are served by one callback for all of them (`Fanout`); the task of a stream wakes only for what has to
 wait: a client that is behind, a bookmark, the log, the end.
 
@@ -17,17 +20,21 @@ import random
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
+import anyio
 import msgspec
 
+from apiserver.converting import Patience, shown, translation_to
 from apiserver.forms import View, added, bookmark, event, event_line
 from apiserver.lists import caught_up
 from apiserver.matching import Matcher
 from apiserver.options import ListOptions, revision
 from apiserver.stored import is_convertible
 from registry.errors import ExpiredError
+from registry.ways import Unreached
 from storage.sql import SqlStore
-from storage.store import Change, Closed, Cursor, Expired, Snapshot, Unavailable
+from storage.store import Change, Closed, Cursor, Expired, Record, Snapshot, Unavailable
 
 BOOKMARK_BEFORE_END = 2.0
 """Seconds before its end at which a stream says once more how far it is."""
@@ -39,6 +46,7 @@ LINES = 500
 TURN = 100
 """Streams that are served before other things have their turn."""
 
+T = TypeVar("T")
 Send = Callable[[bytes], Awaitable[None]]
 Push = Callable[[bytes], bool]
 """Sends at once; False, and nothing is sent, when the client is behind or gone."""
@@ -106,7 +114,7 @@ class Stream:
         bookmark_every: float,
         longest: float,
     ) -> None:
-        """`push` is used when there is one and the client keeps up, else `send`.
+        """`push` is used when there is one and the client keeps up, and nothing has to be asked for; else `send`.
 
         Without an end of its own a stream lasts `longest` seconds, up to twice that, so that streams do not all end together.
         """
@@ -115,7 +123,8 @@ class Stream:
         self._matcher = matcher
         self._options = options
         self._send = send
-        self._push = push
+        self._translation = translation_to(view.version)
+        self._push = push if self._translation is None else None
         self._fanout = fanout
         self._cursor: Cursor | None = None  # while the stream waits for changes, and has sent all that it took: others may serve it
         self._asked = False  # the fan-out will serve it
@@ -124,6 +133,7 @@ class Stream:
         self._loop = asyncio.get_running_loop()
         self._woken = asyncio.Event()
         self._left = False
+        self._asking: anyio.CancelScope | None = None  # while somebody is asked to convert what is to be sent
         self._begun = False  # a line was sent: only the first table carries its columns
         self._bookmark_every = bookmark_every
         now = self._loop.time()
@@ -135,6 +145,8 @@ class Stream:
         """The client is gone, or the server is about to be."""
         self._left = True
         self._woken.set()
+        if self._asking is not None:
+            self._asking.cancel()
 
     @property
     def left(self) -> bool:
@@ -191,22 +203,46 @@ class Stream:
     async def _initial(self, snapshot: Snapshot | None) -> None:
         if snapshot is None:
             return
-        wanted = (
-            [record for record in snapshot.records if self._matcher.matches(record)]
-            if self._matcher.selective
-            else snapshot.records
-        )
+        wanted: Sequence[Record] = snapshot.records
+        if self._translation is None and self._matcher.selective:
+            wanted = [record for record in wanted if self._matcher.matches(record)]
         for start in range(0, len(wanted), LINES):
             lines = []
-            for record in wanted[start : start + LINES]:
-                if not is_convertible(self._view.version, record):
-                    continue
+            for record in await self._shown(wanted[start : start + LINES]):
                 lines.append(added(self._view, record, first=not self._begun))
                 self._begun = True
             await self._line(b"".join(lines))
-        if self._options.send_initial and self._options.bookmarks:
+        if self._options.send_initial and self._options.bookmarks and not self._left:
             await self._line(bookmark(self._view, snapshot.revision, initial=True, first=not self._begun))
             self._begun = True
+
+    async def _shown(self, records: Sequence[Record]) -> Sequence[Record]:
+        """Those of them that can be shown, and, if a selector could not tell before, that it means."""
+        if self._translation is None:
+            return [record for record in records if is_convertible(self._view.version, record)]
+        outcomes = await self._patiently(lambda: shown(self._view.version, records)) or ()
+        found = [record for record in outcomes if isinstance(record, Record)]
+        return [record for record in found if self._matcher.matches(record)] if self._matcher.selective else found
+
+    async def _patiently(self, ask: Callable[[], Awaitable[T]]) -> T | None:
+        """What somebody else answers, as soon as they can be asked. None: the stream ends before that."""
+        patience = Patience()
+        with anyio.CancelScope(deadline=self._end) as self._asking:
+            while not self._left:
+                try:
+                    return await ask()
+                except Unreached:
+                    await anyio.sleep(patience.more())
+        self._left = True  # nothing is told of what could not be seen, nor of what came after it
+        return None
+
+    async def _translated(self, changes: Sequence[Change]) -> Sequence[Change]:
+        translation, matcher = self._translation, self._matcher
+        if translation is None:
+            return changes
+        if matcher.namespace is not None or matcher.name is not None:
+            changes = [change for change in changes if matcher.could_mean(change.record.key)]
+        return await self._patiently(lambda: translation.of(changes)) or ()
 
     async def _follow(self, cursor: Cursor) -> None:
         while not self._left:
@@ -220,7 +256,7 @@ class Stream:
             if not changes and cursor.revision < self._store.revision:
                 changes = await self._from_log(cursor)
             if changes:
-                await self._line(self._lines(changes))
+                await self._line(self._lines(await self._translated(changes)))
             now = self._loop.time()
             if now >= self._end:  # also when there is always more
                 return

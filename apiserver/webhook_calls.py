@@ -18,25 +18,57 @@ from collections import Counter
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, Protocol, TypeVar
 from uuid import UUID, uuid4
 
 import anyio
 import httpcore
 
 from admission import signing
-from admission.admission_review import BadAnswer, Verdict
+from admission.admission_review import BadAnswer
 from admission.breaker import Breaker, Open, State
-from admission.webhook_index import Endpoint, Identifier, Webhook
-from admission.webhooks import CallFailed, Log, NotCalled, Question
+from admission.webhook_index import Endpoint, Identifier
+from admission.webhooks import CallFailed, Log, NotCalled
 from apiserver.outbound import AddressRefused, Networks, Outbound, Place, Resolve, looked_up
 
+A_co = TypeVar("A_co", covariant=True)
 Result = Literal["answered", "failed", "timeout", "busy", "open"]
+OUTAGES = (429, 502, 503, 504)
+"""Answers of what stands before a webhook that is away, or of one that has too much to do."""
 KEPT_SECONDS = 30.0
 """How long an unused connection is kept."""
 _TROUBLE = (httpcore.NetworkError, httpcore.ProtocolError, httpcore.TimeoutException, httpcore.UnsupportedProtocol, OSError)
 _STALE = (httpcore.RemoteProtocolError, httpcore.ReadError, httpcore.WriteError)
 """What happens on a connection that the other side has closed."""
+
+
+class Callee(Protocol):
+    """A webhook, as far as calling it goes. `signed_by`: the Secret that requests are signed with; empty: the server's own."""
+
+    @property
+    def id(self) -> Identifier: ...
+    @property
+    def endpoint(self) -> Endpoint: ...
+    @property
+    def url(self) -> str: ...
+    @property
+    def signed_by(self) -> str: ...
+
+
+class Asked(Protocol[A_co]):
+    """A question of any kind."""
+
+    def body(self, uid: str) -> bytes:
+        """What is sent."""
+        ...
+
+    def verdict(self, raw: bytes, uid: str) -> A_co:
+        """What the answer says. Raises BadAnswer."""
+        ...
+
+
+class Spoilt(CallFailed):
+    """A webhook was reached, and its answer is none: maybe because of what it was asked."""
 
 
 class Unready(CallFailed):
@@ -92,16 +124,27 @@ class WebhookCalls:
     `secrets` gives what the requests of a webhook are signed with (none: not at all), or raises Unready. It has to be closed.
     """
 
-    def __init__(self, ways: Ways, bounds: Bounds, secrets: Callable[[Webhook], Sequence[bytes]], means: Means, log: Log) -> None:
+    def __init__(
+        self,
+        ways: Ways,
+        bounds: Bounds,
+        secrets: Callable[[Callee], Sequence[bytes]],
+        means: Means,
+        log: Log,
+        *,
+        forgiving: bool = False,
+    ) -> None:
+        """`forgiving`: answers that are none leave circuits as they are, since they may be due to what was asked."""
         self._ways = ways
         self._bounds = bounds
         self._secrets = secrets
         self._means = means
         self._log = log
+        self._forgiving = forgiving
         self._lines: dict[Identifier, _Line] = {}
         self._retired: list[_Line] = []
 
-    async def ask(self, webhook: Webhook, question: Question, seconds: float) -> Verdict:
+    async def ask(self, webhook: Callee, question: Asked[A_co], seconds: float) -> A_co:
         """What the webhook says. Raises CallFailed."""
         line = self._line(webhook)
         try:
@@ -120,7 +163,7 @@ class WebhookCalls:
                 return verdict
         except CallFailed as failed:
             line.trouble = str(failed) if good is False else line.trouble
-            good = None if isinstance(failed, Unready) else good
+            good = None if isinstance(failed, Unready) or (self._forgiving and isinstance(failed, Spoilt)) else good
             raise
         except anyio.get_cancelled_exc_class():
             good = None  # whoever asked does not wait any more
@@ -132,7 +175,7 @@ class WebhookCalls:
                 with anyio.CancelScope(shield=True):
                     await self._close_retired()
 
-    def _leave(self, line: _Line, webhook: Webhook, number: int, *, good: bool | None) -> None:
+    def _leave(self, line: _Line, webhook: Callee, number: int, *, good: bool | None) -> None:
         """Tells the outcome to the circuit breaker, and the log when that changes its state."""
         now = self._means.now()
         before = line.breaker.state(now)
@@ -143,10 +186,10 @@ class WebhookCalls:
         elif after != before:
             self._log.warning("a webhook answers again", **webhook.id._asdict())
 
-    async def _within(self, line: _Line, webhook: Webhook, question: Question, seconds: float) -> Verdict:
+    async def _within(self, line: _Line, webhook: Callee, question: Asked[A_co], seconds: float) -> A_co:
         """The verdict, if it comes in time. Every outcome is counted."""
         result: Result = "failed"
-        url = f"{webhook.endpoint.url}?timeout={max(1, round(webhook.seconds))}s"
+        url = webhook.url
         try:
             with anyio.move_on_after(seconds):
                 verdict = await self._verdict(line, webhook, question, url)
@@ -155,15 +198,17 @@ class WebhookCalls:
             result = "timeout"
             raise CallFailed(f'failed to call webhook: Post "{url}": context deadline exceeded: no answer within {seconds:.3g} s')
         except BadAnswer as bad:
-            raise CallFailed(f"received invalid webhook response: {bad}") from bad
+            raise Spoilt(f"received invalid webhook response: {bad}") from bad
         except AddressRefused as refused:
             raise CallFailed(f'failed to call webhook: Post "{url}": {refused}') from refused
+        except _STALE as error:
+            raise Spoilt(f'failed to call webhook: Post "{url}": {_reason(error)}') from error
         except _TROUBLE as error:
             raise CallFailed(f'failed to call webhook: Post "{url}": {_reason(error)}') from error
         finally:
             line.results[result] += 1
 
-    async def _verdict(self, line: _Line, webhook: Webhook, question: Question, url: str) -> Verdict:
+    async def _verdict(self, line: _Line, webhook: Callee, question: Asked[A_co], url: str) -> A_co:
         for attempt in (1, 2):
             uid = str(self._means.unique())
             try:
@@ -173,7 +218,7 @@ class WebhookCalls:
                     raise
         raise AssertionError("unreachable")
 
-    async def _post(self, line: _Line, webhook: Webhook, url: str, body: bytes) -> bytes:
+    async def _post(self, line: _Line, webhook: Callee, url: str, body: bytes) -> bytes:
         headers = {"Content-Type": "application/json", "Accept": "application/json", "Accept-Encoding": "identity"}
         secrets = self._secrets(webhook)
         if secrets:
@@ -182,15 +227,16 @@ class WebhookCalls:
         async with line.pool().stream("POST", url, headers=pairs, content=body) as response:
             if response.status != 200:
                 also = "; redirects are not followed" if 300 <= response.status < 400 else ""
-                raise CallFailed(f'failed to call webhook: Post "{url}": it answered with status {response.status}{also}')
+                failed = CallFailed if response.status in OUTAGES else Spoilt
+                raise failed(f'failed to call webhook: Post "{url}": it answered with status {response.status}{also}')
             answer = bytearray()
             async for chunk in response.aiter_stream():
                 answer += chunk
                 if len(answer) > self._bounds.answer_bytes:
-                    raise CallFailed(f"received invalid webhook response: it has more than {self._bounds.answer_bytes} bytes")
+                    raise Spoilt(f"received invalid webhook response: it has more than {self._bounds.answer_bytes} bytes")
             return bytes(answer)
 
-    def _line(self, webhook: Webhook) -> _Line:
+    def _line(self, webhook: Callee) -> _Line:
         line = self._lines.get(webhook.id)
         if line is None or line.endpoint != webhook.endpoint:
             if line is not None:
@@ -198,7 +244,7 @@ class WebhookCalls:
             line = self._lines[webhook.id] = _Line(webhook.endpoint, self._ways, self._bounds, self._means.resolve)
         return line
 
-    def retain(self, webhooks: Iterable[Webhook]) -> None:
+    def retain(self, webhooks: Iterable[Callee]) -> None:
         """Forgets all others: they are configured no more."""
         if not self._lines:
             return

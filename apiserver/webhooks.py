@@ -24,10 +24,11 @@ from admission.webhook_index import Webhook, WebhookIndex
 from admission.webhooks import Known, WebhookAdmission
 from apiserver import scaling, sections
 from apiserver.config import StartError
+from apiserver.conversion_webhooks import ConversionWebhooks
 from apiserver.following import follow
 from apiserver.outbound import Networks, Place
 from apiserver.stored import document_of
-from apiserver.webhook_calls import Bounds, Means, Unready, View, Ways, WebhookCalls
+from apiserver.webhook_calls import Bounds, Callee, Means, Unready, View, Ways, WebhookCalls
 from registry.builtin.webhooks import MUTATING, VALIDATING
 from registry.kinds import Document, Kind, Version
 from storage.sql import SqlStore
@@ -59,19 +60,16 @@ class Webhooks:
         self._store = store
         self._index = WebhookIndex()
         self._own = server_secrets(settings)
-        self._calls = WebhookCalls(
-            ways(settings),
-            Bounds(
-                concurrency=settings.concurrency,
-                queue=settings.queue,
-                failures=settings.breaker_failures,
-                open_seconds=settings.breaker_seconds,
-                answer_bytes=settings.answer_bytes,
-            ),
-            self._secrets,
-            means,
-            log,
+        bounds = Bounds(
+            concurrency=settings.concurrency,
+            queue=settings.queue,
+            failures=settings.breaker_failures,
+            open_seconds=settings.breaker_seconds,
+            answer_bytes=settings.answer_bytes,
         )
+        reached = ways(settings)
+        self._calls = WebhookCalls(reached, bounds, self._secrets, means, log)
+        self.conversions = ConversionWebhooks(WebhookCalls(reached, bounds, self._secrets, means, log, forgiving=True))
         self._total = settings.total_seconds
         self._log = log
         for kind, of in ((MUTATING, "mutating"), (VALIDATING, "validating")):
@@ -88,17 +86,18 @@ class Webhooks:
 
     def views(self) -> list[View]:
         """How the webhooks stand that were called."""
-        return self._calls.views()
+        return [*self._calls.views(), *self.conversions.views()]
 
     async def aclose(self) -> None:
         """Closes all connections."""
         await self._calls.aclose()
+        await self.conversions.aclose()
 
     def _labels(self, namespace: str) -> Labels | None:
         record = self._store.get(Key("namespaces", "", namespace))
         return None if record is None else _read_labels(record.desired).metadata.labels
 
-    def _secrets(self, webhook: Webhook) -> Sequence[bytes]:
+    def _secrets(self, webhook: Callee) -> Sequence[bytes]:
         if not webhook.signed_by:
             return self._own
         namespace, _, name = webhook.signed_by.partition("/")

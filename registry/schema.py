@@ -64,6 +64,16 @@ class Schema:
         """The tree that says everything about the form of a document, every default in its one form."""
         return self._node
 
+    @property
+    def published(self) -> Document | None:
+        """The schema as clients are shown it, if it came as a document; None: as its node says."""
+        return None
+
+    @property
+    def digest(self) -> bytes | None:
+        """Of all that is published, if that came as a document: a name that no other has."""
+        return None
+
     def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
         """The document in its one form, and all there is to say about it.
 
@@ -222,7 +232,8 @@ def _without_list_types(node: Node) -> Node:
 
 def _only(node: Node, name: str) -> Node:
     """A root that knows one field and lets all others alone."""
-    return Node(type="object", name=node.name, properties={name: node.properties[name]}, preserve=True)
+    known = node.properties.get(name, node.additional) or Node(type="object", preserve=node.preserve)
+    return Node(type="object", name=node.name, properties={name: known}, preserve=True)
 
 
 def with_defaults(node: Node, path: str = "") -> Node:

@@ -38,6 +38,10 @@ class ConversionError(InternalError):
     """An object cannot be shown, or stored, in a version: a converter failed on it. Names the converter, not why."""
 
 
+class Unreached(ConversionError):
+    """Nobody could be asked to convert an object. That says nothing about the object, and may be over in a moment."""
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """One converter: between two shapes, under its name in messages. `source` is `file:line`."""
@@ -130,7 +134,13 @@ class Ways:
     first.
 
     `memory` keeps what was made of stored objects; whoever reads them fills it. `report` is told of each failure, once.
+
+    `settles`: reading an object brings it into the form that the schema of its version has now, also where it is stored in that
+    version. `remote`: somebody else converts, who has to be asked (`registry.unasked`).
     """
+
+    settles = False
+    remote = False
 
     def __init__(
         self, kind: str, forms: Mapping[str, Form], steps: Iterable[Step], *, memory: int = REMEMBERED, exact: bool = False
@@ -141,6 +151,8 @@ class Ways:
         self.forms = forms
         self.steps = tuple(steps)
         self.memory: Remembered[Any] = Remembered(memory)
+        self.token = object()
+        """Stands for these ways, where what they made is kept for longer than they are."""
         self.report: Callable[[ConversionError], None] = _tell_nobody
         self._named = {form.shape: version for version, form in forms.items()}
         self._routes = {pair: found[0] for pair, found in routes(self.steps).items()}
@@ -174,6 +186,11 @@ class Ways:
             except Exception as error:
                 raise self._failed(document, target, f"converter {step.name} failed", error, quiet=quiet) from error
         return {**made, "apiVersion": target, "kind": self.kind}
+
+    def stale(self, error: ConversionError) -> bool:
+        """Whether a failure that is remembered may be none any more."""
+        del error
+        return False
 
     def _route(self, source: str, target: str) -> tuple[Step, ...] | None:
         here, there = self.forms.get(source), self.forms.get(target)
