@@ -49,10 +49,27 @@ class OwnerAuthorizer:
     """
 
     def __init__(self, owners: Mapping[str, str], makers: Mapping[str, str] = MappingProxyType({}), *, then: Authorizer) -> None:
-        self._owners = dict(owners)
-        self._makers = {resource: maker for resource, maker in makers.items() if maker}
-        self._actors = frozenset(owner for owner in self._owners.values() if owner not in ("", EXTERNAL))
+        self._owners: dict[str, str] = {}
+        self._makers: dict[str, str] = {}
+        self._actors: set[str] = set()
         self._then = then
+        for resource in {**owners, **makers}:
+            self.give(resource, owners.get(resource, EXTERNAL), makers.get(resource, ""))
+
+    def give(self, resource: str, owner: str, maker: str) -> None:
+        """Says whose a resource is from now on. Most belong to nobody, and take no room."""
+        self.leave(resource)
+        if owner != EXTERNAL:
+            self._owners[resource] = owner
+        if maker:
+            self._makers[resource] = maker
+        if owner not in ("", EXTERNAL):
+            self._actors.add(owner)  # an actor that owns a kind is one for good
+
+    def leave(self, resource: str) -> None:
+        """There is no such resource any more."""
+        self._owners.pop(resource, None)
+        self._makers.pop(resource, None)
 
     def decide(self, attributes: Attributes) -> Decision:
         """Whether it may be done."""

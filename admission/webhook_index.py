@@ -81,6 +81,8 @@ class Found(NamedTuple):
 
 
 NOBODY = Found((), ())
+REMEMBERED = 4_096
+"""Kinds of requests of which it is remembered whom they concern."""
 
 
 class WebhookIndex:
@@ -122,6 +124,8 @@ class WebhookIndex:
             return remembered[1]
         found = [each for each in self.webhooks() if each.constraints.about(review.operation, kind, version, review.subresource)]
         answer = Found(tuple(w for w in found if w.mutating), tuple(w for w in found if not w.mutating))
+        if len(self._remembered) >= REMEMBERED:  # kinds that are not there any more among them
+            self._remembered.clear()
         self._remembered[key] = (kind, answer)
         return answer
 

@@ -69,6 +69,7 @@ class Admission:
             found += scaling.check(target.kind, new)
         found += target.kind.strategy.check(new, old)
         found += target.version.check(new, old)
+        found += target.version.schema.against(new, old, causes)
         if steps is not None or concerned:
             found += await _found(steps, () if broken else concerned, review, broken=broken)
         if found:

@@ -10,19 +10,19 @@ from apiserver import agreement, intake
 from apiserver.calls import Answer, Call
 from apiserver.manager import Admit, Subresource
 from apiserver.options import write_options
-from registry.catalog import Registry
+from registry.catalog import Catalog
 from registry.errors import Invalid
 
 
-def review_answers(registry: Registry, reviews: Reviews) -> dict[tuple[str, str], Subresource]:
+def review_answers(catalog: Catalog, reviews: Reviews) -> dict[tuple[str, str], Subresource]:
     """What answers the creates of reviews, as the manager asks for it: by resource, without a subresource."""
-    return {(resource, ""): _answering(registry, responder) for resource, responder in reviews.responders.items()}
+    return {(resource, ""): _answering(catalog, responder) for resource, responder in reviews.responders.items()}
 
 
-def _answering(registry: Registry, responder: Responder) -> Subresource:
+def _answering(catalog: Catalog, responder: Responder) -> Subresource:
     async def answer(call: Call, _: Admit) -> Answer:
         target, options = call.target, write_options(call.query, "CreateOptions")
-        taken = await intake.received(registry, target, call.body, call.content_type, options)
+        taken = await intake.received(catalog.registry, target, call.body, call.content_type, options)
         for warning in taken.warnings:
             call.warn(warning)
         agreement.check_namespace(target, taken.document)

@@ -34,6 +34,7 @@ from apiserver.protocol import CERTIFICATE, COMPLETE, CONNECTION
 from apiserver.receiving import ASGI, CREDENTIALS, Receive, Scope, address_of, body_of, content_type, headers_of
 from apiserver.revoking import Revoker
 from apiserver.target import PageNotFound, Target, resolve, resource_parts
+from registry.catalog import Update
 from registry.documents import dump_yaml
 from registry.errors import (
     ApiError,
@@ -116,11 +117,12 @@ class App:
         self._auditor = auditor
         self._flow = flow or Flow(sections.Flow(), time.monotonic)
         self._targets: dict[bytes, Target] = {}
-        self._streams: dict[watch.Stream, Credentials] = {}
+        self._streams: dict[watch.Stream, Exchange] = {}  # each with what asked for it
         self._revoker = Revoker(manager.authorization.rbac, manager.authorization.decide)
         self._fanout = watch.Fanout()
         self._ending = False
         self._complained_at = -COMPLAIN_EVERY
+        manager.catalog.follow(self._kinds_changed)
 
     @property
     def watchers(self) -> int:
@@ -133,10 +135,26 @@ class App:
         for stream in tuple(self._streams):
             stream.leave()
 
+    def _kinds_changed(self, update: Update) -> None:
+        """Forgets what it knows of kinds that are others now, and ends their streams: whoever watches again finds what there is."""
+        changed = frozenset(update.changed)
+        self._targets = {path: target for path, target in self._targets.items() if target.kind.resource not in changed}
+        for stream, opened in tuple(self._streams.items()):
+            if not self._serves(opened.target):
+                stream.leave()
+
+    def _serves(self, target: Target | None) -> bool:
+        """Whether a target is what its path addresses still."""
+        if target is None:
+            return False
+        found = self._manager.registry.find(target.version.group, target.version.name, target.kind.plural)
+        return found is not None and found[1] == target.version and found[0].namespaced == target.kind.namespaced
+
     async def check_watches(self) -> None:
         """Lets those streams end whose credential does not hold any more: it is revoked, or over."""
         holds: dict[tuple[object, ...], bool] = {}  # by what was shown: many streams show the same
-        for stream, credentials in tuple(self._streams.items()):
+        for stream, opened in tuple(self._streams.items()):
+            credentials = opened.credentials
             shown = (*(credentials.headers.get(name) for name in CREDENTIALS), credentials.certificate)
             if shown not in holds:
                 holds[shown] = await self._authenticator.holds(credentials)
@@ -331,17 +349,17 @@ class App:
         )
         asked_for = asking.attributes(call.identity, call.verb, call.target, call.query)
         wanted = (asked_for, *needed(exchange.behind, scope["headers"]))
-        await self._run_stream(stream, place, receive, exchange.credentials, wanted)
+        await self._run_stream(exchange, stream, place, receive, wanted)
         await send({"type": "http.response.body", "body": b"", "more_body": False})
 
     async def _run_stream(
-        self, stream: watch.Stream, place: watch.Begin, receive: Receive, credentials: Credentials, wanted: Sequence[Attributes]
+        self, exchange: Exchange, stream: watch.Stream, place: watch.Begin, receive: Receive, wanted: Sequence[Attributes]
     ) -> None:
         """Runs a stream beside a task that notices when the client goes away, or takes nothing. It ends with its credential and
         with the right to anything that is `wanted`."""
-        self._streams[stream] = credentials
+        self._streams[stream] = exchange
         self._revoker.admit(stream, *wanted)
-        if self._ending:  # it began while the others were told to end
+        if self._ending or not self._serves(exchange.target):  # it began while the others were told to end
             stream.leave()
         running = asyncio.current_task()
 

@@ -61,20 +61,20 @@ class Body(msgspec.Struct, frozen=True):
 
 
 class Secrets:
-    """Knows, of each kind of one registry, where its secrets are."""
+    """Knows where the secrets of each kind are."""
 
     def __init__(self) -> None:
-        self._marked: dict[str, tuple[Path, ...]] = {}
+        self._marked: dict[str, tuple[Kind, tuple[Path, ...]]] = {}  # by resource
 
     def marked(self, target: Target | None) -> tuple[Path, ...]:
         """The paths of the fields that are masked, of all versions together: one that has no such field has nothing there."""
         if target is None:
             return ()
         found = self._marked.get(target.kind.resource)
-        if found is None:
+        if found is None or found[0] is not target.kind:
             paths = (path for version in target.kind.versions for path in _paths(version.schema.node, ()))
-            found = self._marked[target.kind.resource] = tuple(dict.fromkeys(paths))
-        return found
+            found = self._marked[target.kind.resource] = (target.kind, tuple(dict.fromkeys(paths)))
+        return found[1]
 
     def quoted(self, target: Target | None) -> bool:
         """Whether a refusal may quote a secret, since it is about what has some."""

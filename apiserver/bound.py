@@ -23,6 +23,7 @@ from admission.rules import Rule, on_wire
 from apiserver import builtins
 from registry.actors import ACTOR_NAMESPACE, SERVICE_ACCOUNT, account_name, user_of
 from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
+from registry.builtin import CUSTOM_RESOURCE_DEFINITION as DEFINITION
 from registry.builtin.namespace import Namespace
 from registry.builtin.rbac import GROUP, ClusterRole
 from registry.builtin.serviceaccount import ServiceAccount
@@ -165,6 +166,12 @@ def _of_builtins(registry: Registry) -> Iterator[Bound]:
         *_rules(permissions(Namespace, [ServiceAccount], [ServiceAccount]), registry),
     ]
     yield from _actor_roles(namespaces.NAME, user_of(namespaces.NAME), keeper)
+    definer = [
+        on("*", ("*",), ("delete",)),
+        on(DEFINITION.group, (DEFINITION.plural,), ("patch",)),
+        on(DEFINITION.group, (f"{DEFINITION.plural}/status",), ("update",)),
+    ]
+    yield from _actor_roles(builtins.DEFINITIONS, user_of(builtins.DEFINITIONS), definer)
     adder = _rules(permissions(ClusterRole, [], []), registry)
     yield from _actor_roles(builtins.AGGREGATION, user_of(builtins.AGGREGATION), adder)
 

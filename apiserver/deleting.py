@@ -59,6 +59,7 @@ def propagated(kind: Kind, document: Document, propagation: str) -> Document:
     A deletion that says nothing leaves them as they are, and so does one of an object that is being deleted already. What takes no
     part in garbage collection gets none.
     """
+    document = _held_to_the_last(kind, document)
     metadata = document["metadata"]
     before: list[str] = metadata.get("finalizers") or []
     if not propagation or not kind.strategy.collected or "deletionTimestamp" in metadata:
@@ -69,6 +70,15 @@ def propagated(kind: Kind, document: Document, propagation: str) -> Document:
         return document
     metadata = {key: value for key, value in metadata.items() if key != "finalizers"}
     return {**document, "metadata": {**metadata, "finalizers": wanted} if wanted else metadata}
+
+
+def _held_to_the_last(kind: Kind, document: Document) -> Document:
+    """The object with the finalizer that its kind has for whatever is deleted."""
+    metadata, last = document["metadata"], kind.strategy.last_finalizer
+    before: list[str] = metadata.get("finalizers") or []
+    if not last or last in before or "deletionTimestamp" in metadata:
+        return document
+    return {**document, "metadata": {**metadata, "finalizers": [*before, last]}}
 
 
 def gone(target: Target, record: Record) -> Document:

@@ -42,6 +42,7 @@ from apiserver import (
 )
 from apiserver.admitting import Admission
 from apiserver.calls import Answer, Call, Document
+from apiserver.definitions_guard import Defined
 from apiserver.forms import Page
 from apiserver.matching import Matcher
 from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_options, text, write_options
@@ -107,6 +108,7 @@ class Manager:
         self._chance = chance
         self._largest = largest
         self._quotas = Quotas()
+        self._defined = Defined()
         self._turns = Turns()
         self._subresources = subresources
         self._verbs = {
@@ -216,6 +218,7 @@ class Manager:
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         document = taken.document
+        agreement.check_open(target, document)
         agreement.check_namespace(target, document)
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
             raise refusals.other_name(target, document["metadata"]["name"])
@@ -225,7 +228,7 @@ class Manager:
         for attempt in range(NAME_ATTEMPTS if generated else 1):
             fresh = {**document, "metadata": dict(document["metadata"])}
             fresh = prepare.created(target.kind, fresh, target.namespace, self._now(), self._chance)
-            require = self._require_namespace(target, fresh["metadata"].get("name", ""))
+            require = agreement.required_namespace(self.store, target, fresh["metadata"].get("name", ""))
             try:
                 return await self._create(call, options, fresh, taken.causes, require)
             except AlreadyExists:
@@ -240,8 +243,8 @@ class Manager:
         document, views = await shaping.admitted(self._admission, call, options, document, None, causes)
         name = document["metadata"]["name"]
         key = Key(kind.resource, document["metadata"].get("namespace", ""), name)
-        guard = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
-        form = views or call.target.version
+        counted = None if is_server(call.identity) else self._quotas.guard(kind.resource, key.namespace)
+        guard, form = self._defined.guard(kind, counted), views or call.target.version
         write = await answered(lambda: put(kind, form, key, document, expect=0, require=require, guard=guard))
         prepare.check_size(write.desired, write.status, self._largest, None)
         if self.store.get(key) is not None:
@@ -254,22 +257,10 @@ class Manager:
             change = await self._commit(call, write)
         except Conflict as conflict:
             if conflict.key != key:
-                require = self._require_namespace(call.target, name)  # changed meanwhile; refuses, if it went away
+                require = agreement.required_namespace(self.store, call.target, name)  # changed meanwhile; refuses, if it went away
                 return await self._create(call, options, document, [], require)
             raise self._taken(call.target, key) from conflict
         return Answer(201, await converting.as_written(call.target.version, change.record, document))
-
-    def _require_namespace(self, target: Target, name: str) -> tuple[Key, int] | None:
-        """The namespace, and the revision at which it was found to take new objects. Raises NotFound, Forbidden."""
-        if target.namespace is None:
-            return None
-        key = Key("namespaces", "", target.namespace)
-        record = self.store.get(key)
-        if record is None:
-            raise refusals.no_namespace(target.namespace)
-        if is_deleting(record):
-            raise refusals.terminating(target, target.namespace, name)
-        return key, record.revision
 
     def _taken(self, target: Target, key: Key) -> AlreadyExists:
         existing = self.store.get(key)

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route, Router
 
 from apiserver.discovery import Discovery
@@ -96,10 +96,11 @@ class Pages:
         return Response(report.text, report.code, PLAIN | {"content-type": TEXT})
 
     async def _openapi_index(self, _request: Request) -> Response:
-        return Response(self._documents.index, headers={"content-type": TEXT, "cache-control": "no-cache, private"})
+        index = await self._documents.index()
+        return Response(index, headers={"content-type": TEXT, "cache-control": "no-cache, private"})
 
     async def _openapi(self, request: Request) -> Response:
-        found = self._documents.find(request.path_params["path"])
+        found = await self._documents.find(request.path_params["path"])
         if found is None:
             return Response(status_code=404)
         try:
@@ -113,8 +114,11 @@ class Pages:
         return _tagged(request, found.body, found.etag, "application/json", caching)
 
     async def _openapi_v2(self, request: Request) -> Response:
-        body, etag, media = self._documents.v2(_accept(request))
-        return _tagged(request, body, etag, media, "no-cache, private")
+        found = await self._documents.v2(_accept(request))
+        headers = _tag(found.etag, "no-cache, private")
+        if _known(request, found.etag):
+            return Response(status_code=304, headers=headers)
+        return StreamingResponse(found.body, headers=headers | {"content-type": found.media})
 
     async def _discover(self, request: Request) -> Response:
         path = request.url.path.strip("/")
@@ -135,9 +139,18 @@ def _json(body: bytes, media: str = "application/json") -> Response:
 
 
 def _tagged(request: Request, body: bytes, etag: str, media: str, caching: str) -> Response:
-    """A document with its ETag; 304 when the client has it already (RFC 9110, section 13.1.2)."""
-    headers = {"etag": etag, "vary": "Accept", "cache-control": caching}
-    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
-    if etag in known or "*" in known:
+    """A document with its ETag; 304 when the client has it already."""
+    headers = _tag(etag, caching)
+    if _known(request, etag):
         return Response(status_code=304, headers=headers)
     return Response(body, headers=headers | {"content-type": media})
+
+
+def _tag(etag: str, caching: str) -> dict[str, str]:
+    return {"etag": etag, "vary": "Accept", "cache-control": caching}
+
+
+def _known(request: Request, etag: str) -> bool:
+    """Whether the client has what the tag names (RFC 9110, section 13.1.2)."""
+    known = [tag.strip().removeprefix("W/") for tag in request.headers.get("if-none-match", "").split(",")]
+    return etag in known or "*" in known

@@ -25,7 +25,7 @@ from apiserver.calls import LONGEST_NOTE
 from apiserver.following import follow
 from apiserver.stored import document_of, in_version
 from registry.builtin.policies import POLICY, POLICY_BINDING
-from registry.catalog import Registry
+from registry.catalog import Catalog
 from registry.cel import STEPS, CostExceeded, Meter
 from registry.errors import ApiError, Cause, Forbidden, TooLarge, details
 from registry.kinds import Kind, Version, resource_name
@@ -121,15 +121,18 @@ class _Case(msgspec.Struct, frozen=True):
 class Policies:
     """The policies of a store, as an `Admitter`."""
 
-    def __init__(self, registry: Registry, store: SqlStore, authorizer: Authorizer) -> None:
-        self._registry = registry
+    def __init__(self, catalog: Catalog, store: SqlStore, authorizer: Authorizer) -> None:
+        self._catalog = catalog
         self._store = store
         self._authorizer = authorizer
         self._alone = anyio.CapacityLimiter(1)
-        self._about: dict[tuple[str, str, str, str], tuple[_Bound, ...]] = {}  # of each kind of write; emptied by every change
+        self._about: dict[
+            tuple[str, str, str, str], tuple[_Bound, ...]
+        ] = {}  # of each kind of write; emptied by every change of policies or kinds
         self._policies = _Kept(Policy.of, unread_policy, self._about.clear)
         self._bindings = _Kept(Binding.of, lambda name: Binding(name, "", None, None, ()), self._about.clear)
-        if registry.of_resource(POLICY.resource) is not None:
+        catalog.follow(lambda _: self._about.clear())
+        if catalog.registry.of_resource(POLICY.resource) is not None:
             follow(store, POLICY.resource, self._policies)
             follow(store, POLICY_BINDING.resource, self._bindings)
 
@@ -222,7 +225,7 @@ class Policies:
             raise ValueError(binding.broken)
         if policy.param_kind is None or binding.params is None:
             return [None]
-        served = self._registry.of_type(*policy.param_kind)
+        served = self._catalog.registry.of_type(*policy.param_kind)
         if served is None:
             raise ValueError(f"paramKind kind `{', '.join(policy.param_kind)}` not known")
         found = self._records(binding.params, served[0], namespace)

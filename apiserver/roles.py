@@ -15,9 +15,9 @@ from admission.rules import Rule, on_wire
 from apiserver.following import follow
 from registry.builtin import CLUSTER_ROLE, CLUSTER_ROLE_BINDING, ROLE, ROLE_BINDING
 from registry.builtin.rbac import GROUP
-from registry.catalog import Registry
+from registry.catalog import Catalog, Update
 from registry.errors import ApiError
-from registry.kinds import resource_name
+from registry.kinds import Kind, resource_name
 from registry.selectors import LabelSelector
 from storage.sql import SqlStore
 from storage.store import Record
@@ -64,13 +64,34 @@ class Authorization:
         return self.rbac.rules_for(identity, namespace)
 
 
-def authorization(registry: Registry, store: SqlStore, then: Authorizer | None = None) -> Authorization:
-    """Decides by who owns what in the registry, and then by the roles in the store (or whatever else is to decide)."""
+def authorization(catalog: Catalog, store: SqlStore, then: Authorizer | None = None) -> Authorization:
+    """Decides by who owns what in the registry, always the newest, and then by the roles in the store (or whatever else is to
+    decide)."""
     rbac = rbac_of(store)
-    named = [(resource_name(kind.plural, version.group), kind) for kind in registry.kinds for version in kind.versions]
-    owners = {resource: kind.owner for resource, kind in named}
-    makers = {resource: kind.maker for resource, kind in named}
-    return Authorization(OwnerAuthorizer(owners, makers, then=then or MastersAuthorizer(rbac)), rbac)
+    owners = OwnerAuthorizer({}, then=then or MastersAuthorizer(rbac))
+    for kind in catalog.registry.kinds:
+        _give(owners, kind)
+
+    def follow_kinds(update: Update) -> None:
+        for resource in update.changed:
+            before, after = update.before.of_resource(resource), update.after.of_resource(resource)
+            for each in () if before is None else _resources(before):
+                owners.leave(each)
+            if after is not None:
+                _give(owners, after)
+
+    catalog.follow(follow_kinds)
+    return Authorization(owners, rbac)
+
+
+def _give(owners: OwnerAuthorizer, kind: Kind) -> None:
+    for resource in _resources(kind):
+        owners.give(resource, kind.owner, kind.maker)
+
+
+def _resources(kind: Kind) -> set[str]:
+    """What the kind is called by who asks for it: it may be served in several groups."""
+    return {resource_name(kind.plural, version.group) for version in kind.versions}
 
 
 def rbac_of(store: SqlStore) -> Rbac:

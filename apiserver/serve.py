@@ -51,6 +51,7 @@ from apiserver.builtins import Builtins
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerSource
 from apiserver.config import Address, Settings
+from apiserver.definitions_conversions import Conversions
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.flow import Flow
@@ -199,9 +200,12 @@ class Server:
         def surroundings(name: str) -> Surroundings:
             return Surroundings(SystemClock(), chance, logs.logger.bind(actor=name))
 
-        self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
+        conversions = Conversions(self.webhooks.conversions)
+        events = settings.events.ttl_seconds
+        self._builtins = Builtins(self.manager, store, surroundings, event_seconds=events, call_of=conversions.call_of)
+        conversions.follow(self._builtins.definitions)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
-        self.app = self._app(registry, logs.access, chance)
+        self.app = self._app(logs.access, chance)
 
     def _manager(self, registry: Registry, chance: random.Random) -> Manager:
         return make_manager(
@@ -225,7 +229,7 @@ class Server:
         self._trusted.follow(self._store, logins.changed)
         return logins
 
-    def _app(self, registry: Registry, access: AccessLog, chance: random.Random) -> App:
+    def _app(self, access: AccessLog, chance: random.Random) -> App:
         settings = self._settings
         checks = self._checks()
         health = Health({"healthz": checks, "livez": {"ping": ping}, "readyz": checks}, self._unhealthy)
@@ -233,8 +237,8 @@ class Server:
             self.manager,
             self._store,
             Pages(
-                Discovery(registry),
-                OpenAPIDocuments(registry),
+                Discovery(self.manager.catalog),
+                OpenAPIDocuments(self.manager.catalog),
                 health,
                 version_info(),
                 self._scrape,
@@ -248,7 +252,7 @@ class Server:
             body_limit=settings.limits.body_bytes,
             timing=Timing(settings.watch.bookmark_seconds, settings.watch.timeout_seconds, settings.limits.request_seconds),
             auditor=self._auditor,
-            flow=Flow(settings.flow, time.monotonic, {actor.identity for actor in actors_of(registry)}),
+            flow=Flow(settings.flow, time.monotonic, {actor.identity for actor in actors_of(self.manager.registry)}),
         )
 
     def _scrape(self, accept: str) -> tuple[bytes, str]:

@@ -35,6 +35,8 @@ from apiserver.bootstrapping import bring
 from apiserver.bound import bound
 from apiserver.calls import Call
 from apiserver.client import ManagerDoor, ManagerEvents, ManagerSource
+from apiserver.definitions_declared import declare
+from apiserver.definitions_guard import DeclaredGuard
 from apiserver.manager import Manager, Subresource
 from apiserver.policing import Policies
 from apiserver.roles import authorization
@@ -69,18 +71,18 @@ def make_manager(
     authorizer, are asked about every write, `tokens` whose a token is (TokenReview); `auditor` follows every call; `subresources`
     are those of `Manager`."""
     largest = 2 * body_bytes  # room for what the server adds, and for status, which is sent apart
-    allows = authorization(registry, store)
-    asked = [*admitters, Policies(registry, store, allows)]
+    catalog = Catalog(registry)
+    allows = authorization(catalog, store)
+    asked = [*admitters, DeclaredGuard(), Policies(catalog, store, allows)]
     if webhooks is not None:
         asked.append(webhooks(allows))
     asked += [KeyRules(allows), TtlRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
-    catalog = Catalog(registry)
     catalog.report_conversions(
         lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
     )
     make = Manager if auditor is None else partial(AuditedManager, auditor)
-    answers = {**review_answers(registry, Reviews(allows, tokens, now)), **subresources}
+    answers = {**review_answers(catalog, Reviews(allows, tokens, now)), **subresources}
     return make(catalog, store, allows, admission, now=now, chance=chance, largest=largest, subresources=answers)
 
 
@@ -130,8 +132,8 @@ def environment(
 
 
 async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Callable[[], Awaitable[None]]) -> None:
-    """Makes the namespaces, the service account of every actor and the roles that are there from the first start on, and what
-    `others` make. History begins after them: nobody has seen what was before."""
+    """Makes the namespaces, the service account of every actor, the roles that are there from the first start on and the
+    definitions of the kinds of plugins, and what `others` make. History begins after them: nobody has seen what was before."""
     first = store.revision == 0
     for name in INITIAL:
         await _make(manager, Target(NAMESPACE, NAMESPACE.storage, None), {"name": name})
@@ -139,6 +141,7 @@ async def bootstrap(manager: Manager, store: SqlStore, now: float, *others: Call
     for actor in (*BUILTIN_ACTORS, *(declaration.name for declaration in manager.registry.actors)):
         await _make(manager, accounts, {"name": account_name(actor), "annotations": {ACTOR_ANNOTATION: actor}})
     await bring(manager, SYSTEM, bound(manager.registry, actors_of(manager.registry)))
+    await declare(manager, SYSTEM, now)
     for make in others:
         await make()
     if first:

@@ -85,7 +85,11 @@ async def serve(folder: Path, settings: Settings) -> None:
             manager,
             store,
             Pages(
-                Discovery(registry), OpenAPIDocuments(registry), Health({}, lambda *_: None), version_info(), lambda _: (b"", "")
+                Discovery(manager.catalog),
+                OpenAPIDocuments(manager.catalog),
+                Health({}, lambda *_: None),
+                version_info(),
+                lambda _: (b"", ""),
             ),
             AuthenticatorChain(
                 [TokenTable([(f"caller-{n}", authenticated(Identity(f"caller-{n}", "", (CROWD,)))) for n in range(CALLERS)])]

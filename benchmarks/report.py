@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import converting, greedy
+from benchmarks import converting, greedy, kinds
 
 LABELS = {
     "get": "get, 64 clients",
@@ -118,6 +118,8 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
         )
     if "conversion" in found:
         notes.append(converting.note(found["conversion"]))
+    if "kinds" in found:
+        notes += kinds.notes(found["kinds"])
     if "greedy" in found:
         notes += greedy.notes(found["greedy"])
     if "namespace" in found:

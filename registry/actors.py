@@ -23,7 +23,7 @@ _PREFIX = "skep-actor-"
 _HOME = f"{SERVICE_ACCOUNT}{ACTOR_NAMESPACE}:"
 _ACTORS = _HOME + _PREFIX
 
-BUILTIN_ACTORS = ("namespace-controller", "clusterrole-aggregation", "garbage-collector", "expiry")
+BUILTIN_ACTORS = ("namespace-controller", "clusterrole-aggregation", "garbage-collector", "expiry", "custom-resource-definitions")
 """The actors that every server has. A plugin cannot take these names: it would act as them."""
 
 

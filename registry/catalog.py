@@ -51,22 +51,19 @@ class Index:
         )
 
     def add(self, kind: Kind) -> list[str]:
-        """Adds a kind, in the place of what there is of its resource; gives what is wrong with that."""
-        problems = _kind_problems(kind)
+        """Adds a kind, in the place of what there is of its resource, but to no group (`settle`); gives what is wrong with that."""
+        problems = []
         self.by_resource[kind.resource] = kind
         for version in kind.served:
-            address = (version.group, version.name, kind.plural)
-            twin = self.by_type.get((version.api_version, version.kind))
-            if address in self.served or twin is not None:
+            address, type_ = (version.group, version.name, kind.plural), (version.api_version, version.kind)
+            if address in self.served or type_ in self.by_type:
                 problems.append(f"{kind.where}: {version.api_version} {version.kind} is declared twice")
-            self.served[address] = (kind, version)
-            self.by_type[version.api_version, version.kind] = (kind, version)
+            self.served[address] = (kind.seen_in(version), version)
+            self.by_type[type_] = (kind, version)
         for version in kind.versions:
             problems += self._model_problems(kind, version)
             if version.model is not None and self._is_better(kind, version, version.model):
                 self.by_model[version.model] = (kind, version)
-        for group in kind.groups:
-            self.by_group[group] = (*self.by_group.get(group, ()), kind)
         return problems
 
     def _is_better(self, kind: Kind, version: Version, model: type) -> bool:
@@ -75,21 +72,33 @@ class Index:
         return known is None or version is kind.storage or (version.served and not known[1].served)
 
     def drop(self, kind: Kind) -> None:
-        """Takes a kind away, but for its place among the resources."""
+        """Takes a kind away, but for its place among the resources and in its groups."""
         for version in kind.served:
             self.served.pop((version.group, version.name, kind.plural), None)
             self.by_type.pop((version.api_version, version.kind), None)
-        for group in kind.groups:
-            self.by_group[group] = tuple(each for each in self.by_group[group] if each is not kind)
 
-    def settle(self, groups: Iterable[str]) -> None:
-        """Finds anew which versions these groups have."""
-        for group in groups:
-            found = {version.name for kind in self.by_group.get(group, ()) for version in kind.served if version.group == group}
-            if found:
-                self.versions[group] = tuple(sorted(found, key=version_key))
-            else:
-                self.versions.pop(group, None)
+    def settle(self, before: Collection[Kind], after: Collection[Kind]) -> None:
+        """Finds anew what groups have in which kinds were replaced: those of `before` by those of `after`, by their resources."""
+        came: dict[str, list[Kind]] = {group: [] for kind in (*before, *after) for group in kind.groups}
+        for kind in after:
+            for group in kind.groups:
+                came[group].append(kind)
+        went, now = {kind.resource for kind in before}, {kind.resource: kind for kind in after}
+        for group, kinds in came.items():
+            known = self.by_group.get(group, ())
+            there = {kind.resource for kind in known}
+            stayed = (now.get(kind.resource) if kind.resource in went else kind for kind in known)
+            new = (kind for kind in kinds if kind.resource not in there)
+            self._set_group(group, tuple(kind for kind in (*stayed, *new) if kind is not None and group in kind.groups))
+
+    def _set_group(self, group: str, kinds: tuple[Kind, ...]) -> None:
+        names = {version.name for kind in kinds for version in kind.served if version.group == group}
+        if names:
+            self.by_group[group] = kinds
+            self.versions[group] = tuple(sorted(names, key=version_key))
+        else:
+            self.by_group.pop(group, None)
+            self.versions.pop(group, None)
 
     def _model_problems(self, kind: Kind, version: Version) -> list[str]:
         """Handlers, actors and clients name a kind by its model."""
@@ -118,8 +127,10 @@ class Registry:
         for kind in kinds:
             if kind.resource in index.by_resource:
                 problems.append(f"{kind.where}: {kind.resource} is declared twice; give one of them another plural or group")
-            problems += index.add(kind)
-        index.settle(("", *index.by_group))
+            problems += [*_kind_problems(kind), *index.add(kind)]
+        index.settle((), index.by_resource.values())
+        if core := index.versions.get(""):
+            index.versions = {"": core} | index.versions
         self._defaulters = self._handlers(defaulters, "defaults", problems)
         self._mutators = self._handlers(mutators, "mutates", problems)
         self._validators = self._handlers(validators, "validates", problems)
@@ -139,19 +150,25 @@ class Registry:
 
     def replaced(self, put: Iterable[Kind] = (), gone: Iterable[str] = ()) -> Registry:
         """Another registry: without the kinds of the resources that are `gone`, and with those that are `put`, each in the place of
-        the one of the same resource. It costs what is changed, not what there is (but for the copies of some tables).
+        the one of the same resource. It costs what is changed, not what there is (but for the copies of some tables): groups in
+        which nothing changed have the very same kinds as before, so that what was made of them can be kept.
 
-        What is changed has no models: handlers and actors are about kinds that are there from the start on. Raises RegistryError.
+        What is changed has no models: handlers and actors are about kinds that are there from the start on. Its names are not
+        looked at: whoever puts a kind knows what may be a name of such. Raises RegistryError.
         """
-        index, put = self.index.copied(), tuple(put)
-        before = [kind for resource in gone if (kind := index.by_resource.pop(resource, None)) is not None]
-        before += [index.by_resource[kind.resource] for kind in put if kind.resource in index.by_resource]
+        index, by_resource = self.index.copied(), {kind.resource: kind for kind in put}
+        gone = [resource for resource in gone if resource not in by_resource and resource in index.by_resource]
+        before = [index.by_resource[resource] for resource in (*by_resource, *gone) if resource in index.by_resource]
+        after = by_resource.values()
+        problems = [_declared(kind) for kind in (*before, *after) if any(version.model is not None for version in kind.versions)]
         for kind in before:
             index.drop(kind)
-        problems = [problem for kind in put for problem in index.add(kind)]
+        for resource in gone:
+            del index.by_resource[resource]
+        problems += [problem for kind in after for problem in index.add(kind)]
         if problems:
             raise RegistryError(problems)
-        index.settle({group for kind in (*before, *put) for group in kind.groups})
+        index.settle(before, after)
         new = copy(self)
         new.index = index
         return new
@@ -228,15 +245,16 @@ class Catalog:
         return lambda: self._followers.remove(tell)
 
     def report_conversions(self, report: Callable[[ConversionError], None]) -> None:
-        """Has every conversion that fails told to `report`, from now on: the insides are in the cause of the error."""
+        """Has every conversion that fails told to `report`, also of kinds that come later: the insides are in the cause of the
+        error."""
 
-        def tell(kinds: Iterable[Kind | None]) -> None:
+        def give(kinds: Iterable[Kind | None]) -> None:
             for kind in kinds:
                 if kind is not None and kind.storage.ways is not None and not kind.strategy.builtin:
                     kind.storage.ways.report = report
 
-        tell(self.registry.kinds)
-        self.follow(lambda update: tell(map(update.after.of_resource, update.changed)))
+        give(self.registry.kinds)
+        self.follow(lambda update: give(map(update.after.of_resource, update.changed)))
 
     def replace(self, put: Iterable[Kind] = (), gone: Iterable[str] = ()) -> None:
         """Puts another registry in force, see `Registry.replaced`. Raises RegistryError; then nothing is changed."""
@@ -246,6 +264,10 @@ class Catalog:
         changed = tuple(dict.fromkeys([*(kind.resource for kind in put), *gone]))
         for tell in tuple(self._followers):
             tell(Update(before, self.registry, changed))
+
+
+def _declared(kind: Kind) -> str:
+    return f"{kind.where}: {kind.resource} is declared in code, and stays what it is for as long as the server runs"
 
 
 def _kind_problems(kind: Kind) -> list[str]:
@@ -260,6 +282,8 @@ def _kind_problems(kind: Kind) -> list[str]:
             problems += [f"{where}: group {version.group!r}: {reason}" for reason in dns1123_subdomain(version.group)]
         if not kind.strategy.builtin and "." not in version.group:
             problems.append(f"{where}: group {version.group!r} needs a dot, as in 'uptime.example': groups are domain names")
+    if kind.defined:
+        return problems  # whoever took the definition has looked at the rest of its names
     if not kind.name[:1].isupper() or not kind.name.isalnum() or not kind.name.isascii():
         problems.append(f"{where}: the name of a kind is CamelCase, as in 'Probe'")
     return problems

@@ -15,6 +15,9 @@ from urllib.parse import urlsplit
 
 Check = Callable[[str], bool]
 
+PATTERN_MEMORY = 1 << 20
+"""Bytes that a pattern may take that somebody sends: one that needs more is refused."""
+
 # Escapes and classes are passed over whole, so that a $ within them is let alone.
 _PATTERN_PARTS = re.compile(r"\\.|\[\^?\]?(?:\\.|[^\]\\])*\]|\$", re.DOTALL)
 _AS_PYTHON = {"$": r"\Z", r"\z": r"\Z"}
@@ -42,6 +45,35 @@ def searcher(pattern: str) -> Callable[[str], object]:
         return re.compile(translated, re.ASCII).search
     except re.error as error:
         raise ValueError(f"the pattern {pattern!r} cannot be read: {error}") from error
+
+
+@functools.lru_cache(maxsize=1024)
+def linear_searcher(pattern: str) -> Callable[[str], object]:
+    """The same by RE2 itself: its time is linear in the text, whatever the pattern. Raises ValueError for a pattern that is none.
+
+    A set of one pattern is the quick way to ask RE2. It may give up where the automaton is large, so a no is asked again.
+    """
+    import re2
+
+    options = re2.Options()
+    options.log_errors = False
+    options.max_mem = PATTERN_MEMORY
+    try:
+        search = re2.compile(pattern, options).search
+        one = re2.Set.SearchSet(options)
+        one.Add(pattern)
+        one.Compile()
+    except re2.error as error:
+        reason = error.args[0] if error.args else ""
+        said = reason.decode(errors="replace") if isinstance(reason, bytes) else str(reason)
+        raise ValueError(f"the pattern {pattern!r} cannot be read: {said}") from error
+    match = one.Match
+    return lambda text: match(text) or search(text)
+
+
+def search_of(pattern: str, *, linear: bool) -> Callable[[str], object]:
+    """What looks for the pattern of a node. Raises ValueError for a pattern that is none."""
+    return linear_searcher(pattern) if linear else searcher(pattern)
 
 
 def is_date_time(text: str) -> bool:

@@ -8,7 +8,7 @@ is stored; where versions have different shapes, they have `Ways` to each other.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any, Protocol, TypeAlias
 
@@ -56,6 +56,14 @@ class Scale:
 
 
 @dataclass(frozen=True, slots=True)
+class Beside:
+    """What the objects of one version have below their paths."""
+
+    status: bool = False
+    scale: Scale | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Printer:
     """Cells of a table that no JSONPath can give: built-in kinds compute theirs. `cells(document, now)` matches `columns` one by
     one."""
@@ -93,6 +101,7 @@ class Strategy:
     """How a kind behaves where kinds differ. The defaults are those of a custom kind.
 
     `collected` says whether objects take part in garbage collection.
+    `last_finalizer` is put on an object by its first deletion: the server takes it away when it has done what has to be done.
     `answers_deleted`: what a delete removes at once is answered as it was, not as a Status.
     `builtin` kinds are those of Kubernetes itself: their bodies may leave out kind and apiVersion, items of their lists carry
     neither, a wrong type in a body is a 400, and their updates need no resourceVersion unless `unconditional_update` is False.
@@ -107,6 +116,7 @@ class Strategy:
     collected: bool = True
     protected: frozenset[str] = frozenset()
     finalizers_in_spec: bool = False
+    last_finalizer: str = ""
     answers_deleted: bool = False
     prepare: Prepare = as_is
     check: Check = no_causes
@@ -134,6 +144,8 @@ class Version:
     served: bool = True
     """False: nobody can ask for it. Objects may still be stored in it."""
     check: Check = no_causes
+    beside: Beside | None = None
+    """What its objects have below their paths; None: what the kind says."""
     lifecycle: Lifecycle = UNSAID
     waived: Mapping[str, str] = field(default_factory=dict)
     """Rules that do not hold for it, each with the reason; see `registry.rules`."""
@@ -182,6 +194,10 @@ class Kind:
     verbs: tuple[str, ...] = ("delete", "deletecollection", "get", "list", "patch", "create", "update", "watch")
     extra_subresources: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     source: str = ""
+    defined: bool = False
+    """By a CustomResourceDefinition of the same name as its resource: it comes, changes and goes while the server runs."""
+    closed: str = ""
+    """Why no more objects of it can be made."""
     resource: str = field(init=False, default="")
     """What the store files its objects under: `plural.group`, or the plural alone in the core group."""
 
@@ -206,6 +222,13 @@ class Kind:
         status = {"status": SUBRESOURCE_VERBS} if self.has_status else {}
         scale = {"scale": SUBRESOURCE_VERBS} if self.scale is not None else {}
         return {**status, **scale, **self.extra_subresources}
+
+    def seen_in(self, version: Version) -> Kind:
+        """The kind as it is in one of its versions: versions may differ in their subresources."""
+        beside = version.beside
+        if beside is None or (beside.status == self.has_status and beside.scale == self.scale):
+            return self
+        return replace(self, has_status=beside.status, scale=beside.scale)
 
     def verbs_of(self, subresource: str) -> tuple[str, ...] | None:
         """The verbs of a subresource; None if there is none of that name."""

@@ -48,6 +48,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, eq=Fal
     dropped, unless `preserve` says that they are kept.
     A null is dropped where it is not `nullable`, and gives way to a default where there is one.
     `name` is the name of the type, for messages about built-in kinds and for OpenAPI; `extensions` go into OpenAPI as they are.
+    `linear`: the pattern is not ours, and is looked for by an engine whose time is linear in the text.
     """
 
     type: str = ""
@@ -72,6 +73,7 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, eq=Fal
     min_length: int | None = None
     max_length: int | None = None
     pattern: str = ""
+    linear: bool = False
     min_items: int | None = None
     max_items: int | None = None
     min_properties: int | None = None

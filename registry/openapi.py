@@ -34,14 +34,18 @@ _BODIES = ("application/json", "application/yaml")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Served:
-    """One kind in one version, as clients meet it. `selectable` are paths without the leading dot."""
+    """One kind in one version, as clients meet it. `selectable` are paths without the leading dot.
+
+    `document` is its schema where that came as one; otherwise it is what `node` says.
+    """
 
     group: str
     version: str
     kind: str
     list_kind: str
     plural: str
-    node: Node
+    node: Node | None = None
+    document: Document | None = None
     namespaced: bool = True
     has_status: bool = True
     has_scale: bool = False
@@ -90,15 +94,24 @@ def openapi_v3(served: Iterable[Served]) -> Document:
 def openapi_v2(served: Iterable[Served]) -> Document:
     """The definitions of all kinds as OpenAPI v2, for clients that look nothing else up there."""
     kinds = list(served)
-    definitions = meta_schemas("#/definitions/", [(kind.group, kind.version) for kind in kinds])
+    definitions = v2_meta((kind.group, kind.version) for kind in kinds)
     for kind in kinds:
-        definitions |= kind_schemas(kind, "#/definitions/")
-    return {
-        "swagger": "2.0",
-        "info": {"title": "Skep", "version": "v1"},
-        "paths": {},
-        "definitions": {name: _without_v3(schema) for name, schema in sorted(definitions.items())},
-    }
+        definitions |= v2_definitions(kind)
+    return {**V2_HEAD, "definitions": dict(sorted(definitions.items()))}
+
+
+V2_HEAD: Mapping[str, Any] = {"swagger": "2.0", "info": {"title": "Skep", "version": "v1"}, "paths": {}}
+"""An OpenAPI v2 document without its definitions."""
+
+
+def v2_meta(versions: Iterable[tuple[str, str]]) -> dict[str, Any]:
+    """The definitions that the kinds of these groups and versions share."""
+    return {name: _without_v3(schema) for name, schema in meta_schemas("#/definitions/", list(versions)).items()}
+
+
+def v2_definitions(kind: Served) -> dict[str, Any]:
+    """The definitions of a kind and of its list."""
+    return {name: _without_v3(schema) for name, schema in kind_schemas(kind, "#/definitions/").items()}
 
 
 def _without_v3(schema: Any) -> Any:

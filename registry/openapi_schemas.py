@@ -11,7 +11,7 @@ from typing import Annotated, Any, ClassVar, Protocol
 import msgspec
 from msgspec import Meta
 
-from registry.nodes import Node
+from registry.nodes import Document, Node
 from registry.resource import Metadata, Struct
 from registry.typed import node_of
 
@@ -31,7 +31,9 @@ class KindLike(Protocol):
     @property
     def list_kind(self) -> str: ...
     @property
-    def node(self) -> Node: ...
+    def node(self) -> Node | None: ...
+    @property
+    def document(self) -> Document | None: ...
     @property
     def custom(self) -> bool: ...
     @property
@@ -83,6 +85,11 @@ def schema_of_node(node: Node) -> dict[str, Any]:
     return schema | dict(node.extensions)
 
 
+def schema_of(kind: KindLike) -> dict[str, Any]:
+    """The schema of a kind, without what all kinds have: as it came, or as its node says."""
+    return dict(kind.document) if kind.document is not None else schema_of_node(kind.node or Node())
+
+
 def _numbers(node: Node) -> dict[str, float | None]:
     """The keywords where zero says something."""
     return {
@@ -101,7 +108,7 @@ def _numbers(node: Node) -> dict[str, float | None]:
 def kind_schemas(kind: KindLike, prefix: str) -> dict[str, Any]:
     """The schemas of a kind and of its list, by name."""
     name = component(kind.group, kind.version, kind.kind, custom=kind.custom)
-    schema = schema_of_node(kind.node)
+    schema = schema_of(kind)
     schema["properties"] = {**schema.get("properties", {}), "metadata": _metadata(prefix, "ObjectMeta", "Standard metadata.")}
     for field, description in _TYPE_META.items():
         schema["properties"][field] = {"type": "string", "description": description}

@@ -17,6 +17,7 @@ Documents that nothing needs to be said about - nearly all - take the fast way o
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -53,10 +54,25 @@ class Schema:
     """
 
     def __init__(self, node: Node, dialect: Dialect = Dialect.CUSTOM) -> None:
-        self.node = _with_defaults(node, "")
+        self._node = _with_defaults(node, "")
         self.dialect = dialect
-        self._whole = _Part(self.node, dialect, "")
-        self._parts = {name: _Part(_only(self.node, name), dialect, name) for name in self.node.properties}
+        self._whole = _Part(self._node, dialect, "")
+        self._parts: dict[str, _Part] = {}
+
+    @property
+    def node(self) -> Node:
+        """The tree that says everything about the form of a document, every default in its one form."""
+        return self._node
+
+    @property
+    def published(self) -> Document | None:
+        """The schema as clients are shown it, if it came as a document; None: as its node says."""
+        return None
+
+    @property
+    def digest(self) -> bytes | None:
+        """Of all that is published, if that came as a document: a name that no other has."""
+        return None
 
     def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
         """The document in its one form, and all there is to say about it.
@@ -64,7 +80,7 @@ class Schema:
         `old` is what is stored: what is equal to it is not validated again. `part` names a field of the root (`status`): all others
         are let alone, and messages call fields by their path within it.
         """
-        chosen = self._parts[part] if part else self._whole
+        chosen = self._part(part) if part else self._whole
         try:
             return Outcome(chosen.tidy(document))
         except Untidy:
@@ -75,12 +91,18 @@ class Schema:
 
         `tidied` is one that there was nothing to say about: what is the very same object in it is not looked at again.
         """
-        chosen = self._parts[part] if part else self._whole
+        chosen = self._part(part) if part else self._whole
         try:
             made: Document = chosen.again(document, tidied)
         except Untidy:
             return None
         return made
+
+    def against(self, document: Document, old: Document | None, causes: Sequence[Cause]) -> Sequence[Cause]:
+        """What rules of the schema that look at more than one field say against a whole object, metadata and all, of which
+        `apply` said `causes`. Asked once per write, when nobody changes the object any more. `old` is what is stored."""
+        del document, old, causes
+        return ()
 
     def at(self, *path: str) -> Node | None:
         """The node of a field: `at("status", "conditions")`. `[]` stands for the items of a list. None: there is none."""
@@ -90,6 +112,13 @@ class Schema:
                 return None
             node = node.items if step == "[]" else node.properties.get(step, node.additional)
         return node
+
+    def _part(self, name: str) -> _Part:
+        """A field of the root, compiled when it is first asked for: nearly always that is the status alone."""
+        known = self._parts.get(name)
+        if known is None:
+            known = self._parts[name] = _Part(_only(self._node, name), self.dialect, name)
+        return known
 
 
 class _Part:
@@ -203,18 +232,21 @@ def _without_list_types(node: Node) -> Node:
 
 def _only(node: Node, name: str) -> Node:
     """A root that knows one field and lets all others alone."""
-    return Node(type="object", name=node.name, properties={name: node.properties[name]}, preserve=True)
+    known = node.properties.get(name, node.additional) or Node(type="object", preserve=node.preserve)
+    return Node(type="object", name=node.name, properties={name: known}, preserve=True)
 
 
 def _with_defaults(node: Node, path: str) -> Node:
-    """The tree with every default in its one form. Raises ValueError for a default that breaks the rules of its own node."""
+    """The tree with every default in its one form, sharing what had none with the one that came in.
+
+    Raises ValueError for a default that breaks the rules of its own node.
+    """
     properties = {key: _with_defaults(child, f"{path}.{key}") for key, child in node.properties.items()}
-    node = replace(
-        node,
-        properties=properties,
-        additional=_with_defaults(node.additional, f"{path}.*") if node.additional is not None else None,
-        items=_with_defaults(node.items, f"{path}[]") if node.items is not None else None,
-    )
+    additional = _with_defaults(node.additional, f"{path}.*") if node.additional is not None else None
+    items = _with_defaults(node.items, f"{path}[]") if node.items is not None else None
+    same = additional is node.additional and items is node.items
+    if not (same and all(child is node.properties[key] for key, child in properties.items())):
+        node = replace(node, properties=properties, additional=additional, items=items)
     if not node.has_default:
         return node
     unknown: list[str] = []
@@ -222,4 +254,4 @@ def _with_defaults(node: Node, path: str) -> Node:
     wrong = [f"unknown field {field}" for field in unknown] + [str(cause) for cause in check(node, default)]
     if wrong:
         raise ValueError(f"the default of {path.lstrip('.') or 'the root'} is not valid: {'; '.join(wrong)}")
-    return replace(node, default=default)
+    return node if default is node.default else replace(node, default=default)

@@ -16,7 +16,7 @@ from msgspec import UNSET
 
 from registry import errors
 from registry.errors import Cause
-from registry.formats import FORMATS, searcher
+from registry.formats import FORMATS, search_of
 from registry.nodes import EXACT_FLOAT, INT64, TOLD, ListType, Node, below, same
 
 _encode_key = msgspec.json.Encoder(order="sorted").encode
@@ -33,6 +33,13 @@ def check(node: Node, value: Any, field: str = "", body: str = "", old: Any = UN
     return causes
 
 
+def check_own(node: Node, value: Any, field: str = "", body: str = "") -> list[Cause]:
+    """The same for the value itself alone, without what is below it."""
+    causes: list[Cause] = []
+    _Walk(causes).own(node, value, field, body)
+    return causes
+
+
 class _Walk:
     """One walk through a document, with what it has found so far."""
 
@@ -42,25 +49,35 @@ class _Walk:
     def check(self, node: Node, value: Any, field: str, body: str, old: Any) -> None:
         if old is not UNSET and same(value, old):
             return
-        if (value is None and node.nullable) or len(self._causes) >= TOLD:
+        if len(self._causes) >= TOLD or not self.own(node, value, field, body):
             return
+        if isinstance(value, dict):
+            self._fields(node, value, field, body, old)
+        elif isinstance(value, list):
+            self._items(node, value, field, body, old)
+
+    def own(self, node: Node, value: Any, field: str, body: str) -> bool:
+        """Says what is wrong with a value itself. Whether it makes sense to look below it."""
+        if value is None and node.nullable:
+            return False
         fits = is_of_type(node, value)
         if not fits:
             expected = "integer,string" if node.int_or_string else node.type
             kind = type_name(value)
             self._causes.append(errors.type_invalid(field, kind, f'{body} in body must be of type {expected}: "{kind}"'))
-        if node.type in ("integer", "number") and type(value) in (int, float):
+        if node.type in ("integer", "number", "") and type(value) in (int, float):
             self._number(node, value, field, body)
         if not fits:
-            return
+            return False
         if isinstance(value, str):
             self._text(node, value, field, body)
         elif isinstance(value, dict):
-            self._object(node, value, field, body, old)
+            self._object(node, value, field, body)
         elif isinstance(value, list):
-            self._list(node, value, field, body, old)
+            self._list(node, value, field, body)
         if node.enum and not any(same(value, choice) for choice in node.enum):
             self._causes.append(errors.not_supported(field, value, [shown_choice(choice) for choice in node.enum]))
+        return True
 
     def _number(self, node: Node, value: float, field: str, body: str) -> None:
         said = self._causes.append
@@ -82,14 +99,14 @@ class _Walk:
             said(errors.too_long(field, node.max_length))
         if node.min_length is not None and len(value) < node.min_length:
             said(errors.invalid(field, value, f"{body} in body should be at least {node.min_length} chars long"))
-        if node.pattern and not searcher(node.pattern)(value):
+        if node.pattern and not search_of(node.pattern, linear=node.linear)(value):
             said(errors.invalid(field, value, f"{body} in body should match '{node.pattern}'"))
         has_format = FORMATS.get(node.format)
         if has_format is not None and not has_format(value):
             name = node.format.replace("micro-time", "date-time")
             said(errors.type_invalid(field, value, f'{body} in body must be of type {name}: "{value}"'))
 
-    def _object(self, node: Node, value: dict[str, Any], field: str, body: str, old: Any) -> None:
+    def _object(self, node: Node, value: dict[str, Any], field: str, body: str) -> None:
         said = self._causes.append
         for key in node.required:
             if key not in value:
@@ -98,20 +115,25 @@ class _Walk:
             said(errors.too_many(field, len(value), node.max_properties))
         if node.min_properties is not None and len(value) < node.min_properties:
             said(errors.invalid(field, len(value), f"{body} in body should have at least {node.min_properties} properties"))
+
+    def _fields(self, node: Node, value: dict[str, Any], field: str, body: str, old: Any) -> None:
         before = old if isinstance(old, dict) else {}
         for key, item in value.items():
             child = node.properties.get(key, node.additional)
             if child is not None:
                 self.check(child, item, below(field, key), below(body, key), before.get(key, UNSET))
 
-    def _list(self, node: Node, value: list[Any], field: str, body: str, old: Any) -> None:
+    def _list(self, node: Node, value: list[Any], field: str, body: str) -> None:
         said = self._causes.append
         if node.max_items is not None and len(value) > node.max_items:
             said(errors.too_many(field, len(value), node.max_items))
         if node.min_items is not None and len(value) < node.min_items:
             said(errors.invalid(field, len(value), f"{body} in body should have at least {node.min_items} items"))
+
+    def _items(self, node: Node, value: list[Any], field: str, body: str, old: Any) -> None:
+        said = self._causes.append
         if node.items is not None:
-            before = _counterpart(node, old)
+            before = counterpart(node, old)
             for index, item in enumerate(value):
                 self.check(node.items, item, f"{field}[{index}]", f"{body}[{index}]", before(index, item))
         for index, shown in islice(twins(node, value), max(0, TOLD - len(self._causes))):
@@ -195,7 +217,7 @@ def shown_choice(choice: Any) -> str:
     return choice if isinstance(choice, str) else errors.shown(choice)
 
 
-def _counterpart(node: Node, old: Any) -> Callable[[int, Any], Any]:
+def counterpart(node: Node, old: Any) -> Callable[[int, Any], Any]:
     """Finds the old item that a new one is compared with."""
     if not isinstance(old, list):
         return lambda index, item: UNSET

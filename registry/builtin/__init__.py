@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from registry.builtin.configmap import CONFIG_MAP
+from registry.builtin.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION
 from registry.builtin.event import EVENT
 from registry.builtin.lease import LEASE
 from registry.builtin.namespace import NAMESPACE
@@ -31,6 +32,7 @@ KINDS: tuple[Kind, ...] = (
     VALIDATING,
     POLICY,
     POLICY_BINDING,
+    CUSTOM_RESOURCE_DEFINITION,
     *REVIEWS,
 )
 """In the order of discovery: the core group first."""
@@ -39,6 +41,7 @@ __all__ = [
     "CLUSTER_ROLE",
     "CLUSTER_ROLE_BINDING",
     "CONFIG_MAP",
+    "CUSTOM_RESOURCE_DEFINITION",
     "EVENT",
     "KINDS",
     "LEASE",

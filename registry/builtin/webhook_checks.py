@@ -70,7 +70,7 @@ def _webhook(webhook: Document, path: str) -> Iterator[Cause]:
         yield invalid(f"{path}.timeoutSeconds", seconds, "the timeout value must be between 1 and 30 seconds")
     for field in ("namespaceSelector", "objectSelector"):
         yield from check_object(webhook.get(field) or {}, f"{path}.{field}")
-    yield from _client(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
+    yield from client_causes(webhook.get("clientConfig") or {}, f"{path}.clientConfig")
     yield from condition_causes(webhook.get("matchConditions") or [], f"{path}.matchConditions")
 
 
@@ -147,7 +147,8 @@ def _resources(resources: Sequence[str], path: str) -> Iterator[Cause]:
         yield invalid(path, list(resources), "if '*' is present, must not specify other resources without subresources")
 
 
-def _client(config: Mapping[str, Any], path: str) -> Iterator[Cause]:
+def client_causes(config: Mapping[str, Any], path: str) -> Iterator[Cause]:
+    """What is wrong with where a webhook is."""
     url, service = config.get("url"), config.get("service")
     if (url is None) == (service is None):
         yield required(path, "exactly one of url or service is required")

@@ -7,6 +7,8 @@ from typing import Any
 
 from cel_expr_python import cel
 
+from registry.cel.signatures import GLOBAL, SIGNATURES
+
 _T = cel.Type
 _TYPES: dict[str, Any] = {
     "any": _T.DYN,
@@ -21,99 +23,16 @@ _TYPES: dict[str, Any] = {
     "url": _T.AbstractType("kubernetes.URL"),
     "ip": _T.AbstractType("net.IP"),
     "cidr": _T.AbstractType("net.CIDR"),
+    "format": _T.AbstractType("kubernetes.NamedFormat"),
+    "formats": _T.DYN,  # optional values have no type that could be said here
+    "complaints": _T.DYN,
+    "semver": _T.AbstractType("kubernetes.Semver"),
     "authorizer": _T.AbstractType("kubernetes.authorization.Authorizer"),
     "path": _T.AbstractType("kubernetes.authorization.PathCheck"),
     "group": _T.AbstractType("kubernetes.authorization.GroupCheck"),
     "resource": _T.AbstractType("kubernetes.authorization.ResourceCheck"),
     "decision": _T.AbstractType("kubernetes.authorization.Decision"),
 }
-
-SIGNATURES = """
-string.charAt(int) string
-string.indexOf(string) int
-string.indexOf(string, int) int
-list.indexOf(any) int
-string.lastIndexOf(string) int
-string.lastIndexOf(string, int) int
-list.lastIndexOf(any) int
-string.lowerAscii() string
-string.upperAscii() string
-string.trim() string
-string.reverse() string
-string.substring(int) string
-string.substring(int, int) string
-string.replace(string, string) string
-string.replace(string, string, int) string
-string.split(string) strings
-string.split(string, int) strings
-strings.join() string
-strings.join(string) string
-strings.quote(string) string
-string.format(list) string
-string.find(string) string
-string.findAll(string) strings
-string.findAll(string, int) strings
-list.isSorted() bool
-list.sum() any
-list.min() any
-list.max() any
-sets.contains(list, list) bool
-sets.equivalent(list, list) bool
-sets.intersects(list, list) bool
-quantity(string) quantity
-isQuantity(string) bool
-quantity.sign() int
-quantity.isInteger() bool
-quantity.asInteger() int
-quantity.asApproximateFloat() double
-quantity.add(quantity) quantity
-quantity.add(int) quantity
-quantity.sub(quantity) quantity
-quantity.sub(int) quantity
-quantity.isGreaterThan(quantity) bool
-quantity.isLessThan(quantity) bool
-quantity.compareTo(quantity) int
-url(string) url
-isURL(string) bool
-url.getScheme() string
-url.getHost() string
-url.getHostname() string
-url.getPort() string
-url.getEscapedPath() string
-url.getQuery() map
-ip(string) ip
-isIP(string) bool
-ip.isCanonical(string) bool
-ip.family() int
-ip.isUnspecified() bool
-ip.isLoopback() bool
-ip.isLinkLocalUnicast() bool
-cidr(string) cidr
-isCIDR(string) bool
-cidr.containsIP(string) bool
-cidr.containsIP(ip) bool
-cidr.containsCIDR(string) bool
-cidr.containsCIDR(cidr) bool
-cidr.ip() ip
-cidr.masked() cidr
-cidr.prefixLength() int
-authorizer.path(string) path
-authorizer.group(string) group
-group.resource(string) resource
-resource.subresource(string) resource
-resource.namespace(string) resource
-resource.name(string) resource
-resource.check(string) decision
-path.check(string) decision
-decision.allowed() bool
-decision.reason() string
-decision.errored() bool
-decision.error() string
-"""
-"""One overload in a line: the target before the dot, the types of the arguments, the type of the result."""
-
-GLOBAL = frozenset({"strings.quote", "sets.contains", "sets.equivalent", "sets.intersects", "ip.isCanonical"})
-"""Functions whose names have a dot: what stands before it is no target."""
 
 
 @lru_cache(maxsize=1)

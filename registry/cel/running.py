@@ -128,11 +128,9 @@ class _Compiler:
         return _function(function, [self.run(each) for each in operands])
 
     def _loop(self, node: Loop) -> Run:
-        if node.second:
-            raise Unsupported("macro with two variables", node.at)
         endless = isinstance(node.condition, Const) and node.condition.value is True
         return _looped(
-            node.variable,
+            (node.variable, node.second) if node.second else (node.variable,),
             node.accumulator,
             self.run(node.over),
             self.run(node.initial),
@@ -289,8 +287,17 @@ def _appended(added: Run) -> Run:
     return run
 
 
-def _looped(variable: str, accumulator: str, over: Run, initial: Run, condition: Run | None, step: Run, result: Run) -> Run:
+def _pairs(items: Any) -> Iterable[tuple[Any, Any]]:
+    """What the two variables of a loop are, one after the other."""
+    return items.items() if isinstance(items, Mapping) else enumerate(items)
+
+
+def _looped(
+    variables: tuple[str, ...], accumulator: str, over: Run, initial: Run, condition: Run | None, step: Run, result: Run
+) -> Run:
     """A loop without a condition goes on to its end, and an error in it is the error of all."""
+    variable, second = variables[0], variables[-1]
+    paired = len(variables) > 1
 
     def run(frame: Frame) -> Any:
         items = over(frame)
@@ -298,26 +305,27 @@ def _looped(variable: str, accumulator: str, over: Run, initial: Run, condition:
             no_overload("comprehension", items)
         names, meter = frame.names, frame.meter
         started = initial(frame)
-        hidden = {name: names[name] for name in (variable, accumulator) if name in names}
+        hidden = {name: names[name] for name in (*variables, accumulator) if name in names}
         names[accumulator] = started
         try:
-            for item in items:
+            for first, last in _pairs(items) if paired else zip(items, items, strict=True):
                 meter.spend(1)
                 if condition is not None and condition(frame) is not True:
                     break
-                names[variable] = item
+                names[variable], names[second] = first, last
                 try:
                     names[accumulator] = step(frame)
                 except EvaluationError as error:
                     if condition is None:
                         raise
                     names[accumulator] = _Failed(error)
-            names.pop(variable, None)
-            if variable in hidden:
-                names[variable] = hidden[variable]
+            for name in variables:
+                names.pop(name, None)
+                if name in hidden:
+                    names[name] = hidden[name]
             return result(frame)
         finally:
-            for name in (variable, accumulator):
+            for name in (*variables, accumulator):
                 names.pop(name, None)
             names.update(hidden)
 

@@ -14,15 +14,18 @@ from registry.cel.values import (
     NOTHING,
     Duration,
     EvaluationError,
+    Keyless,
     Meter,
     Opaque,
     Optional,
     Timestamp,
     TypeName,
     Uint,
+    canonical,
     equal,
     int64,
     is_number,
+    map_of,
     no_overload,
     order,
     type_name,
@@ -89,7 +92,7 @@ def _add(meter: Meter, one: Any, other: Any) -> Any:
         return one + other
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         meter.spend(len(one) + len(other))
-        return [*one, *other]
+        return one.plus(other, meter) if isinstance(one, Keyless) else [*one, *other]
     if kinds in ((Timestamp, Duration), (Duration, Timestamp)):
         return times.timestamp(one.nanos + other.nanos)
     if kinds == (Duration, Duration):
@@ -374,6 +377,21 @@ def _none(meter: Meter) -> Optional:
     return NOTHING
 
 
+def _merged(meter: Meter, maps: Any) -> Mapping[Any, Any]:
+    """One map of all entries. A key that is there twice is an error."""
+    if not isinstance(maps, list | tuple) or not all(isinstance(each, Mapping) for each in maps):
+        no_overload("transformMapEntry", maps)
+    pairs = [pair for each in maps for pair in each.items()]
+    meter.spend(len(pairs))
+    seen = set()
+    for key, _ in pairs:
+        known = canonical(key)
+        if known in seen:
+            raise EvaluationError(f"insert failed: key {key} already exists")
+        seen.add(known)
+    return map_of(pairs)
+
+
 STANDARD: Mapping[str, Function] = {
     "_+_": _add,
     "_-_": _subtract,
@@ -392,6 +410,7 @@ STANDARD: Mapping[str, Function] = {
     "_[_]": _index,
     "_[?_]": _optional_index,
     "size": _size,
+    "@merged": _merged,
     "type": _type,
     "dyn": _identity,
     "int": _as_int,

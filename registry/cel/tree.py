@@ -18,6 +18,7 @@ class Const:
 
     value: Any
     unsigned: bool = False
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +55,7 @@ class ListOf:
 
     elements: tuple[Node, ...]
     optional: frozenset[int]
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +63,7 @@ class MapOf:
     """A map literal: key, value, and whether the entry is left out when the value holds nothing."""
 
     entries: tuple[tuple[Node, Node, bool], ...]
+    at: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,16 +109,17 @@ def parse(serialized: bytes) -> Checked:
         name = _text(_fields(_one(pair, 2)), 1)
         if name:
             references[_number(pair, 1)] = name
-    offsets: dict[int, int] = {}
-    for entry in _fields(_one(checked, 5)).get(4, ()):
-        pair = _fields(entry)
-        offsets[_number(pair, 1)] = _number(pair, 2)
-    return Checked(_node(_one(checked, 4), references), offsets)
+    return Checked(_node(_one(checked, 4), references), _offsets(_one(checked, 5)))
 
 
-def parse_unchecked(serialized: bytes) -> Node:
+def parse_unchecked(serialized: bytes) -> Checked:
     """Reads `Expression.serialize()` of one that was not (`cel.expr.ParsedExpr`)."""
-    return _node(_one(_fields(_one(_fields(serialized), 2)), 2), {})
+    parsed = _fields(_one(_fields(serialized), 2))
+    return Checked(_node(_one(parsed, 2), {}), _offsets(_one(parsed, 3)))
+
+
+def _offsets(source: bytes) -> dict[int, int]:
+    return {_number(pair, 1): _number(pair, 2) for pair in map(_fields, _fields(source).get(4, ()))}
 
 
 def walk(node: Node) -> Iterator[Node]:
@@ -148,7 +152,7 @@ def _node(raw: bytes, references: dict[int, str]) -> Node:
 
     match kind:
         case 3:
-            return _const(inner)
+            return _const(inner, at)
         case 4:
             return Ident(references.get(at) or _text(inner, 1), at)
         case 5:
@@ -158,7 +162,7 @@ def _node(raw: bytes, references: dict[int, str]) -> Node:
         case 6:
             return _call(inner, at, references)
         case 7:
-            return ListOf(tuple(map(of, inner.get(1, ()))), frozenset(_packed(inner.get(2, ()))))
+            return ListOf(tuple(map(of, inner.get(1, ()))), frozenset(_packed(inner.get(2, ()))), at)
         case 8:
             return _struct(inner, at, references)
         case 9:
@@ -186,28 +190,28 @@ def _struct(inner: _Fields, at: int, references: dict[int, str]) -> MapOf | Mess
         entry = _fields(raw)
         key, value = _node(_one(entry, 3), references), _node(_one(entry, 4), references)
         entries.append((key, value, bool(_number(entry, 5))))
-    return MapOf(tuple(entries))
+    return MapOf(tuple(entries), at)
 
 
-def _const(inner: _Fields) -> Const:
+def _const(inner: _Fields, at: int) -> Const:
     for number, values in inner.items():
         value = values[-1]
         match number:
             case 1:
-                return Const(None)
+                return Const(None, at=at)
             case 2:
-                return Const(bool(value))
+                return Const(bool(value), at=at)
             case 3:
-                return Const(value - (1 << 64) if value >= 1 << 63 else value)
+                return Const(value - (1 << 64) if value >= 1 << 63 else value, at=at)
             case 4:
-                return Const(value, unsigned=True)
+                return Const(value, unsigned=True, at=at)
             case 5:
-                return Const(struct.unpack("<d", value)[0])
+                return Const(struct.unpack("<d", value)[0], at=at)
             case 6:
-                return Const(value.decode())
+                return Const(value.decode(), at=at)
             case 7:
-                return Const(bytes(value))
-    return Const(None)
+                return Const(bytes(value), at=at)
+    return Const(None, at=at)
 
 
 # The wire format of protobuf: a field is a number and a kind in one varint, and then its value.

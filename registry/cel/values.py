@@ -6,7 +6,7 @@ JSON values stand for themselves: None, bool, int, float, str, list, dict. Besid
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar, NoReturn
 
 import msgspec
@@ -138,6 +138,41 @@ class Keyed(Mapping[Any, Any]):
         return len(self._entries)
 
 
+class Keyless(list[Any]):
+    """A list whose items have no place: a set, or a list of type map, whose items are told apart by `key` (None: by themselves).
+
+    Two are equal if they have the same items in any order. One and another are both together: an item of the second takes the place
+    of the item of the first with the same key, and what has no such place comes behind.
+    """
+
+    __slots__ = ("key",)
+
+    def __init__(self, items: Iterable[Any], key: Callable[[Any], Any] | None = None) -> None:
+        super().__init__(items)
+        self.key = key
+
+    def by_key(self, items: Iterable[Any], meter: Meter) -> dict[Any, Any]:
+        """Items by what tells them apart, as text: what cannot be told apart is one."""
+        meter.spend(len(self))
+        return {_encoded(item if self.key is None else self.key(item)): item for item in items}
+
+    def same(self, other: list[Any] | tuple[Any, ...], meter: Meter) -> bool:
+        """Whether another list has the same items."""
+        if len(self) != len(other):
+            return False
+        theirs = self.by_key(other, meter)
+        ours = self.by_key(self, meter)
+        return len(theirs) == len(ours) and all(key in theirs and equal(item, theirs[key], meter) for key, item in ours.items())
+
+    def plus(self, other: list[Any] | tuple[Any, ...], meter: Meter) -> Keyless:
+        """Both together."""
+        return Keyless({**self.by_key(self, meter), **self.by_key(other, meter)}.values(), self.key)
+
+
+def _encoded(key: Any) -> Any:
+    return key if type(key) in (str, int) else msgspec.json.encode(key, enc_hook=repr, order="sorted")
+
+
 def canonical(key: Any) -> Any:
     """What a key is looked up by. Raises KeyError: it can be no key of any map."""
     kind = type(key)
@@ -177,6 +212,7 @@ _NAMES: dict[type, str] = {
     str: "string",
     bytes: "bytes",
     list: "list",
+    Keyless: "list",
     tuple: "list",
     dict: "map",
     Timestamp: "google.protobuf.Timestamp",
@@ -214,6 +250,8 @@ def equal(one: Any, other: Any, meter: Meter) -> bool:
         return bool(one == other)
     if isinstance(one, list | tuple) and isinstance(other, list | tuple):
         meter.spend(1)
+        if isinstance(one, Keyless):
+            return one.same(other, meter)
         return len(one) == len(other) and all(_stepped(a, b, meter) for a, b in zip(one, other, strict=True))
     if isinstance(one, Mapping) and isinstance(other, Mapping):
         meter.spend(1)

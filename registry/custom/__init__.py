@@ -1,1 +1,1 @@
-"""Kinds that are made at run time, by a CustomResourceDefinition."""
+"""Kinds that arrive at run time, in a CustomResourceDefinition."""

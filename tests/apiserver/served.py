@@ -80,8 +80,8 @@ def application(
 ) -> App:
     """The application of a world. `more` are further documents by their paths."""
     pages = Pages(
-        Discovery(world.registry),
-        OpenAPIDocuments(world.registry),
+        Discovery(world.manager.catalog),
+        OpenAPIDocuments(world.manager.catalog),
         Health({name: {"ping": ping} for name in ("healthz", "livez", "readyz")}, lambda *_: None),
         version_info(),
         lambda accept: (b"", "text/plain"),

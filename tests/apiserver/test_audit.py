@@ -174,7 +174,11 @@ async def audited(*rules: Document, log: bool = True) -> AsyncIterator[Api]:
     async with opened(*plugins(), **make) as world:
         health = Health({"readyz": {"ping": ping}}, lambda *_: None)
         pages = Pages(
-            Discovery(world.registry), OpenAPIDocuments(world.registry), health, version_info(), lambda _: (b"", "text/plain")
+            Discovery(world.manager.catalog),
+            OpenAPIDocuments(world.manager.catalog),
+            health,
+            version_info(),
+            lambda _: (b"", "text/plain"),
         )
         app = App(
             world.manager,

@@ -10,13 +10,14 @@ import yaml
 
 from apiserver.discovery import AGGREGATED, Discovery
 from registry.builtin import KINDS
+from registry.catalog import Catalog
 from registry.errors import NotAcceptable
 from registry.plugin import build
 from tests.apiserver.world import trinkets
 from tests.plugins.reference import GROUP, plugin
 
 REGISTRY = build([plugin, trinkets()], KINDS)
-DISCOVERY = Discovery(REGISTRY)
+DISCOVERY = Discovery(Catalog(REGISTRY))
 KUBECTL = (
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,"
     "application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList,application/json"
@@ -114,8 +115,8 @@ def test_the_etag_tells_two_registries_apart_and_equal_ones_not() -> None:
         assert page is not None
         return page.etag
 
-    assert tag(Discovery(build([plugin, trinkets()], KINDS))) == tag(DISCOVERY)
-    assert tag(Discovery(build([plugin], KINDS))) != tag(DISCOVERY)
+    assert tag(Discovery(Catalog(build([plugin, trinkets()], KINDS)))) == tag(DISCOVERY)
+    assert tag(Discovery(Catalog(build([plugin], KINDS)))) != tag(DISCOVERY)
 
 
 def test_plain_discovery_can_be_yaml() -> None:

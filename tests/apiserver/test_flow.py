@@ -74,7 +74,11 @@ class Door:
             world.manager,
             world.store,
             Pages(
-                Discovery(world.registry), OpenAPIDocuments(world.registry), health, {"major": "1"}, lambda _: (b"", "text/plain")
+                Discovery(world.manager.catalog),
+                OpenAPIDocuments(world.manager.catalog),
+                health,
+                {"major": "1"},
+                lambda _: (b"", "text/plain"),
             ),
             TokenTable(list(TOKENS.items())),
             access=_Unheard(),

@@ -138,11 +138,11 @@ async def test_a_bearer_of_a_group_of_administrators_may_do_what_administrators_
 
 
 async def test_discovery_and_documents_show_that_they_can_be_created(world: World) -> None:
-    page = Discovery(world.registry).find("apis/authorization.k8s.io/v1", "application/json")
+    page = Discovery(world.manager.catalog).find("apis/authorization.k8s.io/v1", "application/json")
     assert page is not None
     assert b"storageVersionHash" not in page.body
     assert page.body.count(b'"verbs":["create"]') == 4
-    served = OpenAPIDocuments(world.registry).find("apis/authentication.k8s.io/v1")
+    served = await OpenAPIDocuments(world.manager.catalog).find("apis/authentication.k8s.io/v1")
     assert served is not None
     assert b"createAuthenticationV1TokenReview" in served.body
     assert b"readAuthenticationV1TokenReview" not in served.body

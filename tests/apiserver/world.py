@@ -20,6 +20,7 @@ from apiserver.answering import review_answers
 from apiserver.bootstrapping import bring
 from apiserver.bound import bound
 from apiserver.calls import Answer, Call
+from apiserver.definitions_guard import DeclaredGuard
 from apiserver.manager import Manager
 from apiserver.options import parse_query
 from apiserver.patching import MERGE_PATCH
@@ -205,15 +206,15 @@ async def opened(
     registry = build(plugins or (reference, trinkets()), (*KINDS, ACTOR, API_KEY))
     log = Told()
     async with open_store("sqlite://", options) as store:
-        who = authorization(registry, store, None if roles else OpenAuthorizer())
-        guards = [GrantGuard(who.rbac, who.decide)] if roles else []
-        asked = (KeyRules(who), TtlRules(who), *admitters, Policies(registry, store, who), *guards)
-        handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
         catalog = Catalog(registry)
+        who = authorization(catalog, store, None if roles else OpenAuthorizer())
+        guards = [GrantGuard(who.rbac, who.decide)] if roles else []
+        asked = (KeyRules(who), TtlRules(who), *admitters, DeclaredGuard(), Policies(catalog, store, who), *guards)
+        handlers = Admission(chains(registry, log), asked)  # type: ignore[arg-type]
         catalog.report_conversions(
             lambda error: log.error("an object cannot be converted", why=error.message, exc_info=error.__cause__)
         )
-        answers = review_answers(registry, Reviews(who, tokens, lambda: NOW))
+        answers = review_answers(catalog, Reviews(who, tokens, lambda: NOW))
         chance = random.Random(seed)
         manager = make(catalog, store, who, handlers, now=lambda: NOW, chance=chance, subresources=answers)
         world = World(store, manager, log)

@@ -20,7 +20,7 @@ FEATURES = frozenset({
     "builtin:lease", "table", "partial-metadata", "openapi", "openapi-v2", "watch-list", "aggregated-discovery", "scale", "health",
     "exact", "compacted", "paths", "bookmarks", "watch-prefix", "apply", "strategic", "quirk",
     "gc", "namespace-controller", "builtin:rbac", "impersonation", "aggregation", "anonymous", "policies",
-    "builtin:reviews", "protobuf", "token-request",
+    "builtin:reviews", "protobuf", "token-request", "crd-api", "cel",
 })
 # fmt: on
 """What this server has. A case that needs anything else is not played."""
