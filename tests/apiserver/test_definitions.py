@@ -49,6 +49,19 @@ async def test_a_new_status_makes_no_other_kind_and_a_new_version_does() -> None
         assert (await world.get(f"{path(version='v2')}/a"))["apiVersion"] == f"{GROUP}/v2"
 
 
+async def test_other_names_and_a_deletion_leave_the_versions_what_they_are() -> None:
+    async with opened() as world, defining(world) as defined:
+        await defined.define(definition())
+        await world.do("create", path(), bolt("held", finalizers=["things.example/hold"]))
+        before = world.target(path()).version
+        await world.merge(f"{DEFINITIONS}/{BOLT}", {"spec": {"names": {"shortNames": ["bo"]}}})
+        await world.do("delete", f"{DEFINITIONS}/{BOLT}")
+        after = world.target(path())
+        assert (after.kind.short_names, after.kind.closed != "") == (("bo",), True)
+        assert after.version == before  # so those who watch go on
+        await world.merge(f"{path()}/held", {"metadata": {"finalizers": None}})
+
+
 async def test_a_version_that_is_not_served_any_more_cannot_be_asked_for() -> None:
     async with opened() as world, defining(world) as defined:
         await defined.define(definition(versions=[versioned(), versioned("v2", storage=False)]))
