@@ -154,6 +154,17 @@ def test_what_is_preserved_is_kept_and_known_fields_in_it_are_not_free() -> None
     assert kept.unknown == ("spec.free.a.z",)
 
 
+def test_a_kind_may_keep_all_that_it_does_not_know() -> None:
+    source = {
+        "type": "object",
+        "properties": {"spec": {"type": "object", "properties": {"a": TEXT, "l": {"type": "array", "items": {}}}}},
+    }
+    schema = custom_schema(source, preserve_unknown=True)
+    sent = {**thing(a="x", b=1, l=[{"c": 1}]), "other": {"d": 1}}
+    assert schema.apply(sent) == (sent, (), (), "")
+    assert len(told(schema, thing(a=1))) == 1
+
+
 def test_the_metadata_of_an_embedded_resource_is_like_any() -> None:
     schema = schema_of(job={"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True})
     meta = {"name": "a", "labels": {"x": "y"}, "wrong": 1, "creationTimestamp": None}
