@@ -83,8 +83,17 @@ class Rules:
         del part
         asking = _Asking()
         with suppress(_Enough):
-            asking.ask(self._root, _Value(new), _NONE if old is None else _Value(old), "", unchanged=False)
+            before = _NONE if old is None else _Value(_visible(old))
+            asking.ask(self._root, _Value(_visible(new)), before, "", unchanged=False)
         return asking.causes
+
+
+def _visible(document: Document) -> Document:
+    """An object without that of its metadata which rules cannot see, and which changes with every write."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return document
+    return {**document, "metadata": {key: metadata[key] for key in ("name", "generateName") if key in metadata}}
 
 
 class _Compiled:
@@ -121,6 +130,7 @@ class _Part:
         self.values: _Part | None = None
         self.items: _Part | None = None
         self.keys = tuple(schema.get("x-kubernetes-list-map-keys") or ()) if schema.get("x-kubernetes-list-type") == "map" else ()
+        self.is_compared = bool(self.rules) or schema.get("type") != "object"
         for place, key, inner in children(schema, root=root):
             made = _Part(inner, type_below(kind, place, key))
             if not made.rules and not made.below:
@@ -193,8 +203,9 @@ class _Asking:
         """`old` is the value that is known to be the same thing. `unchanged`: what is above it is as before."""
         if value.raw is None:
             return
-        if old.raw is not UNSET:
-            unchanged = value.raw is old.raw or same(value.raw, old.raw)
+        if not unchanged and old.raw is not UNSET:
+            # What has only fields below it is not compared: they are.
+            unchanged = value.raw is old.raw or (part.is_compared and same(value.raw, old.raw))
         if unchanged and not part.about_changes:
             return
         if part.rules:
