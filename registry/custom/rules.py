@@ -38,6 +38,8 @@ __all__ = ["NOT_CHECKED", "RULES", "Rules", "blocked", "compile_rules", "problem
 PER_RULE = 1_000_000
 BUDGET = 2_000_000
 """Steps that all rules of one write may take together: about a second at worst. A real server allows five times as much."""
+ASKING = 10
+"""Steps that it takes to ask a rule, whatever it says: many small values with small rules are work too."""
 LONGEST_MESSAGE = 5 * 1024
 _BLOCKING = frozenset(f"FieldValue{kind}" for kind in ("NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid"))
 NOT_CHECKED = Cause(
@@ -203,6 +205,7 @@ class _Asking:
         """`old` is the value that is known to be the same thing. `unchanged`: what is above it is as before."""
         if value.raw is None:
             return
+        self._left -= 1
         if not unchanged and old.raw is not UNSET:
             # What has only fields below it is not compared: they are.
             unchanged = value.raw is old.raw or (part.is_compared and same(value.raw, old.raw))
@@ -249,6 +252,7 @@ class _Asking:
 
     def _rule(self, part: _Part, each: _Compiled, program: TypedProgram, given: dict[str, Any], value: Any, path: str) -> None:
         told = each.rule.told
+        self._left -= ASKING
         try:
             if self._evaluated(program, given) is True:
                 return
@@ -270,6 +274,8 @@ class _Asking:
     def _evaluated(self, program: TypedProgram, given: Mapping[str, Any]) -> Any:
         """The value. Raises EvaluationError and CostExceeded."""
         allowed = min(PER_RULE, self._left)
+        if allowed <= 0:
+            raise CostExceeded
         meter = Meter(allowed)
         try:
             return program.program.evaluate(given, meter)
