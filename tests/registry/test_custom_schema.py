@@ -262,12 +262,6 @@ def test_nothing_is_made_of_a_schema_before_it_is_used_and_only_once_for_all_tha
     assert one.document == source
 
 
-def test_a_large_source_is_held_small() -> None:
-    fields = {f"field{index}": {**TEXT, "description": "What this field is about."} for index in range(1_000)}
-    source = {"type": "object", "properties": fields}
-    assert len(custom_schema(source)._source.packed) < len(json.dumps(source)) / 8
-
-
 def test_a_document_made_of_a_tidy_one_is_looked_at_where_it_changed() -> None:
     schema = schema_of(ALTERNATIVES, a=TEXT, b=NUMBER)
     tidied = schema.apply(thing(a="x")).document
