@@ -24,7 +24,7 @@ from apiserver.negotiation import clauses
 from registry import openapi
 from registry.catalog import Catalog, Registry
 from registry.kinds import Kind, Version
-from registry.openapi_schemas import schema_of
+from registry.openapi_schemas import schema_of_node
 
 V2_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_ANSWERED = openapi.SWAGGER_PROTOBUF_TYPE
@@ -145,7 +145,7 @@ class OpenAPIDocuments:
             if known is None or known[0] is not kind:
                 known = self._digests[kind.resource] = (kind, {})
             if (group, version) not in known[1]:
-                known[1][group, version] = _digest(_described(kind, served))
+                known[1][group, version] = _digest(kind, served)
                 await anyio.lowlevel.checkpoint()
             found.append(known[1][group, version])
         return hashlib.sha256(b"".join([_salt(), *sorted(found)])).hexdigest().upper()
@@ -202,11 +202,13 @@ def _described(kind: Kind, version: Version) -> openapi.Served:
     )
 
 
-def _digest(kind: openapi.Served) -> bytes:
-    """Of all that a document says of a kind."""
-    said = (kind.group, kind.version, kind.kind, kind.list_kind, kind.plural, kind.namespaced, kind.has_status, kind.has_scale)
-    more = (kind.custom, kind.patches, kind.selectable, sorted(kind.verbs))
-    return hashlib.sha256(msgspec.json.encode([said, more, schema_of(kind)])).digest()
+def _digest(kind: Kind, version: Version) -> bytes:
+    """Of all that a document says of a kind. A schema that came as a document has a digest, and need not be read."""
+    schema = version.schema.digest or schema_of_node(version.schema.node)
+    seen = kind.seen_in(version)
+    said = (version.group, version.name, kind.name, kind.list_kind, kind.plural, kind.namespaced, kind.strategy.builtin)
+    more = (seen.has_status, seen.scale is not None, sorted(version.selectable), sorted(kind.verbs))
+    return hashlib.sha256(msgspec.json.encode([said, more, schema])).digest()
 
 
 @cache
