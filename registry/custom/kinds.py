@@ -22,6 +22,9 @@ TERMINATING = "create not allowed while custom resource definition is terminatin
 
 RULES = b"x-kubernetes-validations"
 
+ENDING_VERBS = ("delete", "deletecollection", "get", "list", "watch")
+VERBS = (*ENDING_VERBS[:4], "patch", "create", "update", "watch")
+"""What discovery says that can be done with objects; while their definition goes, nobody is led to write them."""
 Before = tuple[Definition, Kind]
 """A definition, and the kind that was made of it."""
 CallOf = Callable[[Definition], Call | None]
@@ -69,6 +72,7 @@ def kind_of(
         strategy=Strategy(check=expiring.check),
         defined=True,
         closed=TERMINATING if definition.deleting else "",
+        verbs=ENDING_VERBS if definition.deleting else VERBS,
     )
 
 

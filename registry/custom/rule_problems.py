@@ -91,17 +91,15 @@ class _Looking:
         for at, each in enumerate(written):
             self.syntax += _in_text(schema, each, f"{place.path}.{RULES}[{at}]")
         fine = len(self.syntax) == before and all(below)
-        if fine and written:
+        if fine and written and place.type is None:
+            why = "Internal error: internal error: failed to retrieve type information for x-kubernetes-validations"
+            self.found.append(Cause("InternalError", why, f"{place.path}.{RULES}"))
+        elif fine and place.type is not None:
             for at, each in enumerate(written):
                 self._rule(each, place.type, place, f"{place.path}.{RULES}[{at}]")
         return fine
 
-    def _rule(self, written: Mapping[str, Any], kind: Type | None, place: _Place, path: str) -> None:
-        if kind is None:
-            self.found.append(
-                Cause("InternalError", "Internal error: failed to retrieve type information for x-kubernetes-validations", path)
-            )
-            return
+    def _rule(self, written: Mapping[str, Any], kind: Type, place: _Place, path: str) -> None:
         rule = Rule.of(written)
         program = self._compiled(rule, kind, written, path)
         if program is not None:
