@@ -23,7 +23,7 @@ from registry.errors import ApiError, InternalError
 from registry.ways import ConversionError, Unreached
 from storage.store import Key
 from tests.apiserver.converting_hook import DEFINITION, GROUP, NEW, OLD, Linked, good, linked, path, review, turned
-from tests.apiserver.hooks import http
+from tests.apiserver.hooks import bundle, hook, http
 from tests.apiserver.test_watch import Client, Replica, watching
 
 pytestmark = pytest.mark.anyio
@@ -193,6 +193,36 @@ async def test_while_the_webhook_is_away_nothing_is_said_to_be_gone_and_everythi
         }
         await found.world.merge(path("v1", "held"), {"metadata": {"finalizers": None}})
         assert found.world.stored(DEFINITION) == []
+
+
+async def test_a_collection_is_deleted_without_the_webhook_which_shows_nothing_of_it_then() -> None:
+    async with linked() as found:
+        for name in "ab":
+            await found.link(name)
+        found.reply = lambda _: http(b"away", "503 Service Unavailable")
+        call = found.world.call("deletecollection", path("v2"))
+        page = (await found.world.manager.handle(call)).page
+        assert page is not None
+        assert page.records == ()
+        assert "what was deleted is not shown: conversion webhook for" in str(call.warnings)
+        assert found.world.stored(DEFINITION) == []
+
+
+async def test_a_definition_that_moves_its_webhook_moves_it_for_everybody() -> None:
+    async with linked() as found:
+        await found.link("a")
+        client = Client(quick=True)
+        async with hook(good) as other_hook, watching(found.world, client, path("v2")):
+            await client.come(1)
+            config = {"clientConfig": {"url": f"https://127.0.0.1:{other_hook.port}/", "caBundle": bundle()}}
+            found.call = found.asking.webhooks.conversions.call(DEFINITION, config)
+            found.use()
+            found.hook.asked.clear()
+            await found.world.merge(path("v1", "a"), {"spec": {"host": "b"}})
+            await client.come(2)
+        assert found.hook.asked == []
+        assert len(other_hook.asked) > 0
+        assert other_hook.connections == 1
 
 
 async def test_an_object_of_an_older_version_is_let_go_of_by_the_collector_without_the_webhook() -> None:
