@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from apiserver.conversion_webhooks import ConversionWebhooks
 from apiserver.definitions import Definitions
 from registry.custom.conversion import Call
@@ -23,7 +25,7 @@ class Conversions:
             self._webhooks.forget(definition.name)
             return None
         try:
-            return self._webhooks.call(definition.name, webhook)
+            return self._webhooks.call(definition.name, msgspec.json.decode(webhook))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"its conversion webhook cannot be asked: {error}") from error
 

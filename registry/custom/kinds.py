@@ -86,7 +86,7 @@ def _ways(definition: Definition, schemas: dict[str, Schema], before: Before | N
 
 
 def _conversion(definition: Definition) -> tuple[str, bytes]:
-    return definition.conversion.strategy, bytes(definition.conversion.webhook or b"")
+    return definition.conversion.strategy, bytes(definition.conversion.webhook)
 
 
 def _schemas(definition: Definition, kind: Kind) -> Iterator[tuple[tuple[str, bytes], Schema]]:
