@@ -75,8 +75,7 @@ def make_manager(
     catalog = Catalog(registry)
     allows = authorization(catalog, store)
     asked = [*admitters, DeclaredGuard(), Policies(catalog, store, allows)]
-    if webhooks is not None:
-        asked.append(webhooks(allows))
+    asked += [webhooks(allows)] if webhooks is not None else []
     asked += [KeyRules(allows), TtlRules(allows), GrantGuard(allows.rbac, allows.decide)]
     admission = Admission(chains(registry, log), asked)
     catalog.report_conversions(
