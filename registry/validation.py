@@ -1,8 +1,8 @@
 """What is wrong with a document: every broken rule of its schema, each with its path, in the words of a Kubernetes API server.
 
 A part that is equal to what was stored before is not looked at (ratcheting): a rule that was added later does not keep people from
-changing something else. Items of a list are compared with the old item of the same key if the list is a map, and with the one in the
-same place if nothing is said of the list; a set or an atomic list is one value, and looked at whole when it has changed.
+changing something else. Items of a list are compared with the old item of the same key if the list is a map, and with the one in
+the same place if nothing is said of the list; a set or an atomic list is one value, and looked at whole when it has changed.
 """
 
 from __future__ import annotations
