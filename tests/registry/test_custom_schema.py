@@ -136,6 +136,19 @@ def test_what_was_wrong_already_may_stay() -> None:
     assert told(schema, thing(note="x"), thing(note="x")) == []
 
 
+@pytest.mark.parametrize(("list_type", "tolerated"), [(None, True), ("atomic", False), ("set", False), ("map", True)])
+def test_items_that_were_wrong_already_are_known_by_place_or_key_and_not_in_sets(list_type: str | None, tolerated: bool) -> None:
+    fields = {"k": TEXT, "n": {**NUMBER, "maximum": 3}}
+    item = {"type": "object", "properties": fields, "required": ["k"], "x-kubernetes-map-type": "atomic"}
+    said = {"x-kubernetes-list-type": list_type} if list_type else {}
+    if list_type == "map":
+        said["x-kubernetes-list-map-keys"] = ["k"]
+    schema = schema_of(l={"type": "array", "items": item, **said})
+    wrong, right = {"k": "a", "n": 9}, {"k": "b", "n": 1}
+    assert (told(schema, thing(l=[wrong, right]), thing(l=[wrong])) == []) == tolerated
+    assert told(schema, thing(l=[wrong]), thing(l=[wrong])) == []
+
+
 def test_numbers_or_texts_are_both() -> None:
     schema = schema_of(port={"x-kubernetes-int-or-string": True, "anyOf": [NUMBER, TEXT], "minimum": 1})
     assert told(schema, thing(port=80)) == told(schema, thing(port="http")) == []
