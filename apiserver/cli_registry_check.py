@@ -9,6 +9,7 @@ import typer
 
 if TYPE_CHECKING:
     from registry.catalog import Registry
+    from registry.kinds import Version
     from registry.trying import Trial
 
 BAD = 1
@@ -48,12 +49,16 @@ def report(registry: Registry, chance: random.Random, tries: int) -> bool:
     for kind in registry.kinds:
         if kind.strategy.builtin:
             continue
-        typer.echo(f"{kind.resource}: {', '.join(version.name for version in kind.versions)}, stored as {kind.storage.name}")
+        typer.echo(f"{kind.resource}: {', '.join(_named(version) for version in kind.versions)}, stored as {kind.storage.name}")
         for trial in trials(kind, chance, tries):
             well = well and not trial.wrong
             for line in told(trial):
                 typer.echo(f"  {line}")
     return well
+
+
+def _named(version: Version) -> str:
+    return version.name if version.served else f"{version.name} (not served)"
 
 
 def told(trial: Trial) -> list[str]:

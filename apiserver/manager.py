@@ -370,7 +370,7 @@ class Manager:
         owned = partial(applying.owned, target, taken, old, new, lambda: self._writer(call, options))
         new = await answered(owned)
         if new == old and (views is None or shaping.unchanged(views, version, record)):
-            return Answer(record=await converting.as_written(version, record, new))
+            return Answer(record=record if version.ways is None else await converting.one(version, record))
         write = await answered(partial(shaping.rewritten, kind, views or version, record, old, new))
         prepare.check_size(write.desired, write.status, self._largest, record)
         gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)

@@ -112,11 +112,10 @@ def type_of(schema: Document, name: str = "self", *, root: bool = False) -> Type
 def _object_type(schema: Document, name: str, *, root: bool) -> Type | None:
     of = entries(schema)
     if of is not None and not root:
-        value = type_of(of, f"{name}.@elem")
+        value = type_of(of, f"{name}.@elem")  # keys have no size: only their number counts
         if value is None:
             return None
-        of_keys = Type(STRING.name, size=MOST_BYTES - 2)
-        return Type("map", (of_keys, value), size=_limit(schema, "maxProperties", (MOST_BYTES - 2) // (value.least + 6)), least=2)
+        return Type("map", (STRING, value), size=_limit(schema, "maxProperties", (MOST_BYTES - 2) // (value.least + 6)), least=2)
     fields, least, required = {}, 2, set(schema.get("required") or ())
     for key, inner in properties(schema, root=root).items():
         kind = type_of(inner, f"{name}.{key}")

@@ -15,6 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from registry import cel
+from registry.cel.types import BOOL, DYN, INT, STRING, list_of
 from registry.custom.rules import NOT_CHECKED, OUT_OF_BUDGET, Rules, blocked, compile_rules, problems
 from registry.errors import Cause
 
@@ -478,3 +480,38 @@ def test_a_document_passes_exactly_when_every_rule_holds_to_another_judge(rules:
     assert wrong(schema) == []
     broken = [text for text, holds in rules if not holds(spec)]
     assert told(schema, spec) == [f"spec: Invalid value: failed rule: {text}" for text in broken]
+
+
+# The two checkers: the library's, and the one that knows schemas
+
+TYPES = {"s": STRING, "i": INT, "b": BOOL, "l": list_of(STRING), "o": DYN}
+AS_NAMED = {"s": "string", "i": "int", "b": "bool", "l": "strings", "o": "any"}
+VALUES = {"s": "text", "i": 3, "b": True, "l": ["a", "text"], "o": {"x": 1}}
+EXPRESSIONS = st.recursive(
+    st.sampled_from([*TYPES, "1", "'x'", "true", "[1]", "['a']", "{'a': 1}", "o.x", "unknown"]),
+    lambda inner: (
+        st.tuples(inner, st.sampled_from(["+", "-", "==", "!=", "<", "&&", "||", "in"]), inner).map(lambda of: f"({' '.join(of)})")
+        | st.tuples(inner, inner, inner).map(lambda of: f"({of[0]} ? {of[1]} : {of[2]})")
+        | st.tuples(inner, st.sampled_from(["size()", "startsWith(s)", "all(x, x == s)", "map(x, [x])", "x"])).map(".".join)
+        | st.tuples(st.sampled_from(["size", "int", "string", "type", "dyn", "!"]), inner).map(lambda of: f"{of[0]}({of[1]})")
+        | st.tuples(inner, inner).map(lambda of: f"{of[0]}[{of[1]}]")
+    ),
+    max_leaves=6,
+)
+
+
+def outcome(compiled: Callable[[], cel.Program]) -> tuple[bool, Any]:
+    """Whether a text is an expression, and its value; an error stands for itself."""
+    try:
+        program = compiled()
+    except cel.CompileError:
+        return False, None
+    try:
+        return True, program.evaluate(VALUES)
+    except cel.EvaluationError as error:
+        return True, str(error)
+
+
+@given(EXPRESSIONS)
+def test_the_checker_that_knows_schemas_takes_what_the_reference_takes(text: str) -> None:
+    assert outcome(lambda: cel.compile_typed(text, TYPES).program) == outcome(lambda: cel.compile(text, AS_NAMED))
