@@ -17,7 +17,8 @@ from hypothesis import strategies as st
 
 from registry import cel
 from registry.cel.types import BOOL, DYN, INT, STRING, list_of
-from registry.custom.rules import NOT_CHECKED, OUT_OF_BUDGET, Rules, blocked, compile_rules, problems
+from registry.custom.rules import OUT_OF_BUDGET, Rules, compile_rules, problems
+from registry.custom.schema import NOT_CHECKED
 from registry.errors import Cause
 
 REFERENCE = Path(__file__).parent.parent / "reference" / "cases" / "crd-rules.json"
@@ -62,8 +63,7 @@ def test_definitions_and_writes_are_answered_as_a_real_server_answers_them(name:
         assert rules is not None
         expected, new = causes(step), merged(stored, body) if patched else body
         if NOT_CHECKED in expected:
-            assert blocked(expected)  # the schema is broken: rules are not asked
-            continue
+            continue  # the schema is broken: rules are not asked
         assert rules.check(new, stored if patched else None) == expected
         stored = new if step["response"]["status"] < 300 else stored
         asked += 1
