@@ -280,7 +280,7 @@ class _Asking:
             except CostExceeded:
                 made, self._left = "", min(self._left, 0)
             said = made.strip() if isinstance(made, str) else ""
-            if said and "\n" not in said and len(said.encode()) <= LONGEST_MESSAGE:
+            if said and "\n" not in said and len(said.encode(errors="replace")) <= LONGEST_MESSAGE:
                 return said
         return each.rule.message.strip() or f"failed rule: {each.rule.rule.strip()}"
 

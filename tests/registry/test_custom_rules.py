@@ -384,6 +384,14 @@ def test_a_rule_that_is_none_is_refused_with_its_place_and_the_reason(spec: Docu
     assert fnmatchcase(found, line.replace("[", "[[]")), found
 
 
+@pytest.mark.parametrize("key", ["rule", "message", "messageExpression", "reason", "fieldPath", "optionalOldSelf"])
+@pytest.mark.parametrize("value", [5, ["x"], {"a": 1}])
+def test_a_rule_of_the_wrong_form_is_refused(key: str, value: Any) -> None:
+    (line,) = wrong(schema_of({"type": "array", "items": ruled(TEXT, {"rule": "true", key: value})}))
+    assert line.startswith(f"schema.properties[spec].items.x-kubernetes-validations[0].{key}: Invalid value: ")
+    assert "must be of type" in line
+
+
 def test_a_rule_about_what_has_no_type_is_refused() -> None:
     (line,) = wrong(schema_of(ruled({"x-kubernetes-preserve-unknown-fields": True}, "true", "self.a == 1")))
     assert line.startswith("schema.properties[spec].x-kubernetes-validations: Internal error: ")
