@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
+
 from apiserver.conversion_webhooks import ConversionWebhooks
 from apiserver.definitions import Definitions
 from registry.custom.conversion import Call
@@ -19,11 +21,11 @@ class Conversions:
     def call_of(self, definition: Definition) -> Call | None:
         """See `registry.custom.kinds.CallOf`. Raises ValueError for a webhook that cannot be asked."""
         webhook = definition.conversion.webhook
-        if definition.conversion.strategy != "Webhook" or webhook is None:
+        if definition.conversion.strategy != "Webhook" or not bytes(webhook):
             self._webhooks.forget(definition.name)
             return None
         try:
-            return self._webhooks.call(definition.name, webhook)
+            return self._webhooks.call(definition.name, msgspec.json.decode(webhook))
         except (KeyError, TypeError, ValueError) as error:
             raise ValueError(f"its conversion webhook cannot be asked: {error}") from error
 

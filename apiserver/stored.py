@@ -91,9 +91,13 @@ def _is_so(ways: Ways, version: Version, record: Record) -> bool:
 
 
 def _convert(version: Version, ways: Ways, record: Record) -> Record:
-    views = opened(ways, document_of(record))
-    encoded = canonical(views.seen(version.api_version))
-    return msgspec.structs.replace(record, api_version=version.api_version, desired=encoded.desired, status=encoded.status)
+    document = document_of(record)
+    if MARK in record.desired:
+        made = opened(ways, document).seen(version.api_version)
+    else:
+        made = ways.convert(document, version.api_version)
+    encoded = canonical(made)
+    return Record(record.key, record.uid, record.revision, version.api_version, encoded.desired, encoded.status)
 
 
 def _as_it_is_now(version: Version, ways: Ways, record: Record) -> Shown:

@@ -54,7 +54,7 @@ class Schema:
     """
 
     def __init__(self, node: Node, dialect: Dialect = Dialect.CUSTOM) -> None:
-        self._node = _with_defaults(node, "")
+        self._node = with_defaults(node, "")
         self.dialect = dialect
         self._whole = _Part(self._node, dialect, "")
         self._parts: dict[str, _Part] = {}
@@ -236,14 +236,14 @@ def _only(node: Node, name: str) -> Node:
     return Node(type="object", name=node.name, properties={name: known}, preserve=True)
 
 
-def _with_defaults(node: Node, path: str) -> Node:
+def with_defaults(node: Node, path: str = "") -> Node:
     """The tree with every default in its one form, sharing what had none with the one that came in.
 
     Raises ValueError for a default that breaks the rules of its own node.
     """
-    properties = {key: _with_defaults(child, f"{path}.{key}") for key, child in node.properties.items()}
-    additional = _with_defaults(node.additional, f"{path}.*") if node.additional is not None else None
-    items = _with_defaults(node.items, f"{path}[]") if node.items is not None else None
+    properties = {key: with_defaults(child, f"{path}.{key}") for key, child in node.properties.items()}
+    additional = with_defaults(node.additional, f"{path}.*") if node.additional is not None else None
+    items = with_defaults(node.items, f"{path}[]") if node.items is not None else None
     same = additional is node.additional and items is node.items
     if not (same and all(child is node.properties[key] for key, child in properties.items())):
         node = replace(node, properties=properties, additional=additional, items=items)

@@ -109,6 +109,8 @@ group.resource(string) resource
 resource.subresource(string) resource
 resource.namespace(string) resource
 resource.name(string) resource
+resource.fieldSelector(string) resource
+resource.labelSelector(string) resource
 resource.check(string) decision
 path.check(string) decision
 decision.allowed() bool
@@ -171,6 +173,7 @@ int(uint) int
 int(double) int
 int(string) int
 int(timestamp) int
+int(duration) int
 uint(uint) uint
 uint(int) uint
 uint(double) uint
@@ -195,6 +198,7 @@ bool(bool) bool
 bool(string) bool
 duration(duration) duration
 duration(string) duration
+duration(int) duration
 timestamp(timestamp) timestamp
 timestamp(string) timestamp
 timestamp(int) timestamp

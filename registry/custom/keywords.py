@@ -10,6 +10,7 @@ Whoever reads a schema after this may recurse: it is no deeper than `DEEPEST`, a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
@@ -152,7 +153,7 @@ _SIMPLE: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: type(value) is int and INT64[0] <= value <= INT64[1],
-    "number": lambda value: type(value) in (int, float),
+    "number": lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
     "strings": _is_list_of(str),

@@ -81,8 +81,9 @@ class CustomSchema(Schema):
 
     @property
     def node(self) -> Node:
-        """The tree of the whole source: all of its keywords come out again in OpenAPI."""
-        return self._source.made.node
+        """The tree of the whole source: all of its keywords come out again in OpenAPI. Who only wants to see it does not make the
+        schema one that is in use: then it is made anew each time, and not held."""
+        return self._source.made.node if self._source.used else self._source.root()
 
     @property
     def document(self) -> Document:
@@ -132,9 +133,19 @@ class _Source:
         document: Document = msgspec.json.decode(self.text)
         return document
 
+    @property
+    def used(self) -> bool:
+        return "made" in vars(self)
+
     @cached_property
     def made(self) -> _Made:
-        return _Made(keywords.read(self.read(), "").schema, preserve_unknown=self.preserve_unknown)
+        return _Made(self._understood(), preserve_unknown=self.preserve_unknown)
+
+    def root(self) -> Node:
+        return root_of(self._understood(), preserve_unknown=self.preserve_unknown)
+
+    def _understood(self) -> Document:
+        return keywords.read(self.read(), "").schema
 
 
 _sources: WeakValueDictionary[bytes, _Source] = WeakValueDictionary()
@@ -158,8 +169,8 @@ class _Made:
         root = root_of(document, preserve_unknown=preserve_unknown)
         # What every object has is not asked for: metadata is often looked at apart from the rest.
         required = tuple(name for name in root.required if name not in META_FIELDS)
-        self._schema = Schema(replace(root, required=required))
-        self.node = root if required == root.required else replace(self._schema.node, required=root.required)
+        self._schema = Schema(root if required == root.required else replace(root, required=required))
+        self.node = root
         self._junctors = Junctors.of(document)
         self._embedded = Embedded.of(document)
         metadata = document.get("properties", {}).get("metadata")

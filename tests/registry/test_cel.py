@@ -220,6 +220,7 @@ def test_a_text_that_is_no_expression_is_refused_with_its_place(text: str, why: 
         ("semver('1.2.3+a') == semver('1.2.3+b') && semver('2.0.0').compareTo(semver('10.0.0')) == -1", True),
         ("semver('v1.2', true).patch() == 0 && !isSemver('v1.2') && isSemver('01.2.3', true) && !isSemver('01.2.3')", True),
         ("quantity('1Gi').isGreaterThan(quantity('1G'))", True),
+        ("duration(int(duration('1s'))) == duration('1s')", True),
     ],
 )
 def test_macros_with_two_variables_formats_and_versions(text: str, expected: Any) -> None:
@@ -282,6 +283,10 @@ def test_the_authorizer_is_asked_what_the_expression_says() -> None:
     assert value("authorizer.path('/healthz').check('delete').reason()", authorizer=question) == "because"
     about = {"group": "apps", "resource": "pods", "subresource": "log", "namespace": "n", "name": "a"}
     assert asked == [("get", about), ("delete", {"path": "/healthz"})]
+    text = "authorizer.group('').resource('pods').fieldSelector('spec.nodeName=n').labelSelector('a=b').check('list').allowed()"
+    assert value(text, authorizer=question) is False
+    assert asked[-1] == ("list", {"group": "", "resource": "pods", "fieldSelector": "spec.nodeName=n", "labelSelector": "a=b"})
+    assert "found no matching overload" in refusal("authorizer.fieldSelector('a=b')")
 
 
 def test_values_are_not_changed_by_what_is_made_of_them() -> None:
