@@ -12,7 +12,7 @@ import pytest
 from actors.builtin.objects import Change, Ref
 from admission.identity import actor_identity
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
-from registry.errors import ExpiredError
+from registry.errors import ExpiredError, Forbidden
 from tests.apiserver.keeping import Keeper, keeping, owner
 from tests.apiserver.latecomers import GROUP, late_kind
 from tests.apiserver.world import CONFIGMAPS, NAMESPACES, NOW, World, opened
@@ -102,6 +102,18 @@ async def test_a_namespace_goes_with_the_objects_of_all_kinds_in_it(keeper: Keep
     await keeper.quiet()
     assert comets(world) == {"b"}
     assert "brief" not in {record.key.name for record in world.stored("namespaces")}
+
+
+async def test_a_quota_counts_objects_of_a_kind_that_comes_after_it(keeper: Keeper) -> None:
+    world = keeper.world
+    await world.make("/api/v1/namespaces/shop/resourcequotas", "most", spec={"hard": {f"count/{RESOURCE}": "1"}})
+    world.manager.catalog.replace(put=[late_kind()])
+    await comet(world, "a")
+    with pytest.raises(Forbidden, match="exceeded quota: most"):
+        await comet(world, "b")
+    await keeper.clock.advance(1.0)
+    await keeper.quiet()
+    assert (await world.get("/api/v1/namespaces/shop/resourcequotas/most"))["status"]["used"] == {f"count/{RESOURCE}": "1"}
 
 
 async def test_an_object_of_a_kind_that_came_late_expires(keeper: Keeper) -> None:
