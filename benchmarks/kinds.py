@@ -126,6 +126,7 @@ def measure(count: int, say: Callable[[str], None]) -> dict[str, Any]:
         begun = time.monotonic()
         with skep_in(place) as again:
             found["start_s"] = round(time.monotonic() - begun, 2)
+            found["start_cpu_s"] = round(again.cpu(), 2)
             found["start_mb"] = round(again.memory())
             say(f"it begins again after {found['start_s']} s, with {found['start_mb']} MB")
             return found | asyncio.run(_served(again, count, say))
@@ -250,7 +251,8 @@ def notes(found: Mapping[str, Any]) -> list[str]:
     )
     most = max(found["defined_mb"], found["after_mb"])
     memory = f"{most} MB (wanted < {MEMORY_MB}: {'yes' if most < MEMORY_MB else 'NO'}; {found['idle_mb']} MB without them)"
-    begins = f"They take {memory}; a server that has them stored begins in {found['start_s']} s, with {found['start_mb']} MB."
+    start = f"{found['start_s']} s ({found['start_cpu_s']} s of CPU), with {found['start_mb']} MB"
+    begins = f"They take {memory}; a server that has them stored begins in {start}."
     return [f"Kinds: {what}: {discovery}", more, begins]
 
 
