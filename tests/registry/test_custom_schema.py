@@ -286,6 +286,19 @@ def test_nothing_is_made_of_a_schema_before_it_is_used_and_only_once_for_all_tha
     assert one.document == source
 
 
+def test_a_source_that_is_part_of_a_stored_text_is_not_copied_and_not_read_before_it_is_needed() -> None:
+    asked: list[dict[str, Any]] = []
+    stored = msgspec.json.encode({"schema": {"type": "object", "properties": {"spec": {"type": "object"}}}})
+    text = msgspec.json.decode(stored, type=dict[str, msgspec.Raw])["schema"]
+    schema = late_schema(text, rules_of=asked.append)
+    assert schema._source.text is text
+    assert "made" not in vars(schema._source)
+    assert schema.digest == late_schema(msgspec.Raw(bytes(text))).digest != late_schema(text, preserve_unknown=True).digest
+    assert (schema.published, asked) == (msgspec.json.decode(text), [])
+    assert schema.against(thing(), None, ()) == schema.against(thing(), None, ()) == ()
+    assert asked == [schema.published], "its rules are looked for once"
+
+
 def test_a_document_made_of_a_tidy_one_is_looked_at_where_it_changed() -> None:
     schema = schema_of(ALTERNATIVES, a=TEXT, b=NUMBER)
     tidied = schema.apply(thing(a="x")).document
