@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from registry.custom.schema import NOT_CHECKED, CustomSchema, custom_schema
+from registry.custom.schema import NOT_CHECKED, CustomSchema, custom_schema, late_schema
 from registry.custom.structural import problems
 from registry.errors import Cause
 from registry.openapi_schemas import schema_of_node
