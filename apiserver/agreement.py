@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from apiserver import refusals
+from apiserver.stored import is_deleting
 from apiserver.target import Target
 from registry.errors import BadRequest
-from storage.store import Record
+from storage.store import Key, Record, Store
 
 Document = dict[str, Any]
 
@@ -55,3 +56,22 @@ def check_absent(target: Target, document: Document) -> None:
         raise refusals.modified(target, why)
     if document["metadata"].get("resourceVersion"):
         raise refusals.modified(target)
+
+
+def check_open(target: Target, document: Document) -> None:
+    """Whether objects of the kind can be made at all. Raises Forbidden."""
+    if target.kind.closed:
+        raise refusals.forbidden(target, document["metadata"].get("name", ""), target.kind.closed)
+
+
+def required_namespace(store: Store, target: Target, name: str) -> tuple[Key, int] | None:
+    """The namespace, and the revision at which it was found to take new objects. Raises NotFound, Forbidden."""
+    if target.namespace is None:
+        return None
+    key = Key("namespaces", "", target.namespace)
+    record = store.get(key)
+    if record is None:
+        raise refusals.no_namespace(target.namespace)
+    if is_deleting(record):
+        raise refusals.terminating(target, target.namespace, name)
+    return key, record.revision

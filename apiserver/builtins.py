@@ -25,6 +25,7 @@ from apiserver.objects import FactsOf, ManagerReach, StoreObjects
 from apiserver.roles import RoleSums
 from apiserver.usage import NAME as QUOTAS
 from apiserver.usage import Usage
+from registry.catalog import Update
 from registry.custom.kinds import CallOf, relabelled
 from registry.declarations import Place
 from storage.sql import SqlStore
@@ -57,8 +58,8 @@ class Builtins:
         self.definitions.follow(store)
         self.keeper = Keeper(manager, store, self.definitions, actor_identity(DEFINITIONS), surroundings(DEFINITIONS))
         self._store = store
-        facts_of = FactsOf(manager.registry, around.clock.time, event_seconds)
-        self.census = Census(StoreObjects(manager.registry, store, facts_of), around)
+        facts_of = FactsOf(manager.catalog, around.clock.time, event_seconds)
+        self.census = Census(StoreObjects(manager.catalog, store, facts_of), around)
         self.collector = Collector(self.census, ManagerReach(manager, actor_identity(COLLECTOR), facts_of), surroundings(COLLECTOR))
         self.expiry = Expiry(self.census, ManagerReach(manager, actor_identity(EXPIRY), facts_of), surroundings(EXPIRY))
         self.namespaces = _namespace_runner(manager, facts_of, surroundings(namespaces.NAME))
@@ -66,6 +67,7 @@ class Builtins:
         self.aggregation = _runner(manager, aggregator, actor_identity(AGGREGATION), surroundings(AGGREGATION))
         self.usage = Usage(manager, store, surroundings(QUOTAS))
         self.census.tell(self.collector, self.expiry, self)
+        manager.catalog.follow(self._kinds_changed)
         self._stopping = anyio.Event()
 
     @property
@@ -77,6 +79,10 @@ class Builtins:
         """The last object of a namespace is gone: its controller may be waiting for that."""
         if old is not None and new is None and old.ref.namespace and not self._store.populated(old.ref.namespace):
             self.namespaces.wake(Place("", old.ref.namespace))
+
+    def _kinds_changed(self, update: Update) -> None:
+        if any(update.before.of_resource(resource) is None for resource in update.changed):
+            self.collector.kinds_came()
 
     async def run(self) -> None:
         """Runs them until they are stopped."""

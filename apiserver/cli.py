@@ -26,6 +26,8 @@ from apiserver.cli_registry_check import EPILOG as CHECKED
 from apiserver.cli_registry_check import check
 from apiserver.cli_registry_export import EPILOG as EXPORTED
 from apiserver.cli_registry_export import export
+from apiserver.cli_registry_graph import COMMANDS as DRAW
+from apiserver.cli_registry_inspect import COMMANDS as INSPECT
 from apiserver.cli_registry_migrate import EPILOG as MIGRATED
 from apiserver.cli_registry_migrate import migrate
 from apiserver.cli_token_keys import token_keys
@@ -56,6 +58,8 @@ app.add_typer(registry_commands, name="registry")
 registry_commands.command(epilog=CHECKED)(check)
 registry_commands.command(epilog=EXPORTED)(export)
 registry_commands.command(epilog=MIGRATED)(migrate)
+for _inspect, _name, _epilog in (*INSPECT, *DRAW):
+    registry_commands.command(_name, epilog=_epilog)(_inspect)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

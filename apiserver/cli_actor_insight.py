@@ -136,15 +136,22 @@ def of_environment() -> Path | None:
 @contextmanager
 def reached(data_dir: str | None, kubeconfig: Path | None, server: str | None, config: Path | None) -> Iterator[Remote]:
     """The server of a kubeconfig, or of a data folder; where there is no such folder, and none was named, that of $KUBECONFIG."""
-    from apiserver.kubeconfig import FILE
     from apiserver.reaching import from_kubeconfig
 
-    if kubeconfig is None:
-        kubeconfig = load(flags={"data_dir": data_dir}, environ=os.environ, config=config, cwd=Path.cwd()).data_dir / FILE
-        if data_dir is None and not kubeconfig.exists():
-            kubeconfig = of_environment() or kubeconfig
-    with from_kubeconfig(kubeconfig, server or "") as remote:
+    with from_kubeconfig(kubeconfig_of(data_dir, kubeconfig, config), server or "") as remote:
         yield remote
+
+
+def kubeconfig_of(data_dir: str | None, kubeconfig: Path | None, config: Path | None) -> Path:
+    """The kubeconfig that counts; it need not be there."""
+    from apiserver.kubeconfig import FILE
+
+    if kubeconfig is not None:
+        return kubeconfig
+    own = load(flags={"data_dir": data_dir}, environ=os.environ, config=config, cwd=Path.cwd()).data_dir / FILE
+    if data_dir is None and not own.exists():
+        return of_environment() or own
+    return own
 
 
 def _actor(remote: Remote, name: str) -> Document:

@@ -15,23 +15,26 @@ from apiserver.config import StartError, load
 if TYPE_CHECKING:
     from registry.kinds import Kind
     from registry.lifecycle import Release
+    from registry.plugin import Plugin
 
-registry_commands = typer.Typer(help="Kinds and their versions, of plugins alone: no server is needed.", no_args_is_help=True)
+registry_commands = typer.Typer(
+    help="Kinds and their versions: look at them, write down what they promise, check it.", no_args_is_help=True
+)
 
 LOCK = "registry.lock.json"
 _EXIT = "Exit codes: 0 nothing is wrong; 1 something is refused; 2 it was asked wrongly (flags, settings, plugins)."
-_Plugin = Annotated[list[str] | None, typer.Option("--plugin", metavar="WHAT", help="File, module or entry point. Repeat it.")]
-_Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML, which may name the plugins.")]
+Plugins = Annotated[list[str] | None, typer.Option("--plugin", metavar="WHAT", help="File, module or entry point. Repeat it.")]
+Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML, which may name the plugins.")]
 _Output = Annotated[str, typer.Option("-o", "--output", metavar="FORM", help="text, json or sarif.")]
 _File = Annotated[Path, typer.Option("--file", metavar="FILE", help="The lock.")]
 
 
 @registry_commands.command(epilog=_EXIT)
 def lock(
-    plugin: _Plugin = None,
+    plugin: Plugins = None,
     file: _File = Path(LOCK),
     check: Annotated[bool, typer.Option("--check", help="Write nothing; fail if the file is not up to date.")] = False,
-    config: _Config = None,
+    config: Config = None,
 ) -> None:
     """Writes down what the plugins promise: kinds, versions, schemas, lifecycles, release.
 
@@ -57,13 +60,13 @@ def lock(
 
 @registry_commands.command(epilog=_EXIT)
 def diff(
-    plugin: _Plugin = None,
+    plugin: Plugins = None,
     against: Annotated[
         str, typer.Option("--against", metavar="WHAT", help="A lock, or git:REV for the one of a commit, branch or tag.")
     ] = LOCK,
     file: _File = Path(LOCK),
     output: _Output = "text",
-    config: _Config = None,
+    config: Config = None,
 ) -> None:
     """Tells what the plugins promise otherwise than a lock, and what of it must not be.
 
@@ -86,10 +89,10 @@ def diff(
 
 @registry_commands.command(epilog=_EXIT)
 def lint(
-    plugin: _Plugin = None,
+    plugin: Plugins = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail for warnings too.")] = False,
     output: _Output = "text",
-    config: _Config = None,
+    config: Config = None,
 ) -> None:
     """Tells where the plugins break a convention of Kubernetes APIs, or what they promise of their versions.
 
@@ -119,16 +122,23 @@ def builtin_kinds() -> tuple[Kind, ...]:
     return (*KINDS, ACTOR, API_KEY)
 
 
-def _kinds(names: Sequence[str] | None, config: Path | None) -> tuple[tuple[Kind, ...], Release | None]:
-    """The kinds that the plugins declare, and their release. StartError and RegistryError."""
+def plugins_of(names: Sequence[str] | None, config: Path | None) -> list[Plugin]:
+    """The plugins that are named, or that the settings name. StartError if there is none."""
     from apiserver.plugins import load_plugins
-    from registry.plugin import Plugin, build
+    from registry.plugin import Plugin
 
     flags: dict[str, Any] = {"plugins": list(names)} if names else {}
     settings = load(flags=flags, environ=os.environ, config=config, cwd=Path.cwd())
     if not settings.plugins:
         raise StartError("there is no plugin to look at", "name one: --plugin uptime.py", exit_code=2)
-    plugins = [loaded.value for loaded in load_plugins(settings.plugins, Plugin)]
+    return [loaded.value for loaded in load_plugins(settings.plugins, Plugin)]
+
+
+def _kinds(names: Sequence[str] | None, config: Path | None) -> tuple[tuple[Kind, ...], Release | None]:
+    """The kinds that the plugins declare, and their release. StartError and RegistryError."""
+    from registry.plugin import build
+
+    plugins = plugins_of(names, config)
     builtin = builtin_kinds()
     kinds = tuple(kind for kind in build(plugins, builtin).kinds if kind not in builtin)
     releases = {plugin.release for plugin in plugins if plugin.release is not None}

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import anyio
 from msgspec.structs import replace
 
-from apiserver.stored import as_shown, converted
+from apiserver.stored import as_shown, converted, known
 from registry.kinds import Document, Version
 from registry.unasked import Asker, Question, Unasked, answered
 from registry.ways import ConversionError
@@ -76,6 +76,8 @@ async def as_written(version: Version, record: Record, document: Document) -> Re
     ways = version.ways
     if ways is None or not ways.settles:
         return record
+    if record.api_version == version.api_version:
+        return known(version, record)
     try:
         return await one(version, record)
     except ConversionError:
@@ -108,7 +110,7 @@ class Translation:
 
 def translation_to(version: Version) -> Translation | None:
     """For watchers of a version; None: its changes are shown as they are stored, or are converted in this process."""
-    return Translation(version) if version.ways is not None and version.ways.settles else None
+    return Translation(version) if version.ways is not None and version.ways.remote else None
 
 
 def _translated(change: Change, outcomes: dict[int, Outcome]) -> Change | None:

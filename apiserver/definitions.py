@@ -75,7 +75,8 @@ class Definitions:
 
     def follow(self, store: SqlStore) -> Callable[[], None]:
         """Takes all definitions that there are, and is told of every change from now on, until what is returned is called."""
-        found = [definition for record in store.list(RESOURCE).records if (definition := self._read(record)) is not None]
+        records = sorted(store.list(RESOURCE).records, key=lambda record: record.revision)
+        found = [definition for record in records if (definition := self._read(record)) is not None]
         self._begin(found)
         return store.subscribe(RESOURCE, self._listen)
 

@@ -27,13 +27,15 @@ from registry.openapi_schemas import schema_of_node
 from registry.times import format_time
 from storage.store import Key, Record
 
+MARK = DECLARED.encode()
+"""Is in the bytes of every definition of a declared kind: there are thousands of others, which need not be read."""
+
 
 async def declare(manager: Manager, identity: Identity, now: float) -> None:
     """Makes the definitions what the code declares. Servers that start together on one database do not disturb each other."""
     kinds = {kind.resource: kind for kind in manager.registry.kinds if is_declared(kind)}
-    stored = {record.key.name: document_of(record) for record in manager.store.list(RESOURCE).records}
-    for name, document in stored.items():
-        if name not in kinds and where_declared(document):
+    for record in manager.store.list(RESOURCE).records:
+        if record.key.name not in kinds and MARK in record.desired and where_declared(document := document_of(record)):
             await _drop(manager, identity, document)
     async with anyio.create_task_group() as tasks:
         for kind in kinds.values():

@@ -15,6 +15,7 @@ from functools import partial
 from typing import Any
 
 import anyio
+import msgspec
 
 from actors.builtin.pool import Pool, Surroundings
 from admission.identity import Identity
@@ -86,11 +87,12 @@ class Keeper:
         if entry is None or record is None:
             self._unlisten(name)
             return
-        document = document_of(record)
-        goes = is_deleting(record) and FINALIZER in (document["metadata"].get("finalizers") or ())
+        goes = is_deleting(record) and FINALIZER in (document_of(record)["metadata"].get("finalizers") or ())
         now = format_time(self._clock.time())
-        status = status_of(document.get("status") or {}, entry, now, goes=goes)
-        if status != document.get("status"):
+        old = msgspec.json.decode(record.status) if record.status else {}  # all else is large, and is nearly never needed
+        status = status_of(old, entry, now, goes=goes)
+        if status != old:
+            document = document_of(record)
             target = Target(DEFINITION, DEFINITION.storage, None, name, "status")
             answer = await self._ask(Call(self._identity, "update", target, body={**document, "status": status}))
             if answer is None:

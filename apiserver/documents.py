@@ -24,7 +24,7 @@ from apiserver.negotiation import clauses
 from registry import openapi
 from registry.catalog import Catalog, Registry
 from registry.kinds import Kind, Version
-from registry.openapi_schemas import schema_of
+from registry.openapi_schemas import schema_of_node
 
 V2_ASKED = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 V2_ANSWERED = openapi.SWAGGER_PROTOBUF_TYPE
@@ -67,6 +67,8 @@ class OpenAPIDocuments:
         self._digests: dict[str, tuple[Kind, dict[tuple[str, str], bytes]]] = {}  # by resource: what each version says
         self._bodies: OrderedDict[str, bytes] = OrderedDict()  # by what has the hash in it; the last one asked for is the last one
         self._size = 0
+        self._named_of: Registry | None = None  # whose documents have these names
+        self._names_of: dict[str, str] = {}
 
     @property
     def paths(self) -> tuple[str, ...]:
@@ -75,9 +77,8 @@ class OpenAPIDocuments:
 
     async def index(self) -> bytes:
         """The index at `/openapi/v3`."""
-        registry = self._now()
-        hashes = {place: await self._hash(registry, *where) for place, where in _places(registry).items()}
-        return msgspec.json.encode({"paths": {place: {"serverRelativeURL": _url(place, name)} for place, name in hashes.items()}})
+        paths = {place: {"serverRelativeURL": _url(place, name)} for place, name in (await self._names()).items()}
+        return msgspec.json.encode({"paths": paths})
 
     async def find(self, place: str) -> Served | None:
         """The document of a place such as `apis/uptime.example/v1`; None if there is none."""
@@ -98,8 +99,7 @@ class OpenAPIDocuments:
         if any(clause.media in (V2_ASKED, V2_ANSWERED) for clause in clauses(accept)):
             return Answer('"swagger-2.0"', V2_ANSWERED, _pieces([openapi.SWAGGER_PROTOBUF]))
         registry = self._now()
-        hashes = [await self._hash(registry, *where) for where in _places(registry).values()]
-        name = hashlib.sha256("".join(hashes).encode()).hexdigest().upper()
+        name = hashlib.sha256("".join((await self._names()).values()).encode()).hexdigest().upper()
         kept = self._kept(name)
         body = self._made_v2(name, registry) if kept is None else _pieces([kept])
         return Answer(f'"{name}"', "application/json", body)
@@ -107,7 +107,7 @@ class OpenAPIDocuments:
     async def _made_v2(self, name: str, registry: Registry) -> AsyncIterator[bytes]:
         """The document in pieces, since it may be very large; it is kept if it is not."""
         places = list(_places(registry).values())
-        kinds = [_described(*each) for where in places for each in _having(registry, *where)]
+        kinds = [each for where in places for each in _having(registry, *where)]
         made, size = [], 0
         for start in range(0, max(len(kinds), 1), STEP):
             piece = await to_thread.run_sync(_v2_part, kinds[start : start + STEP])
@@ -119,6 +119,15 @@ class OpenAPIDocuments:
         yield b"}}"
         if size <= ROOM // 4:
             self._keep(name, b"".join([*made, b"}}"]))
+
+    async def _names(self) -> dict[str, str]:
+        """The names of all documents of v3, by their places."""
+        registry = self._now()
+        if registry is not self._named_of:
+            names = {place: await self._hash(registry, *where) for place, where in _places(registry).items()}
+            self._names_of, self._named_of = names, registry
+            return names
+        return self._names_of
 
     def _now(self) -> Registry:
         """The registry in force. What was digested of kinds that are not there any more is forgotten."""
@@ -136,7 +145,7 @@ class OpenAPIDocuments:
             if known is None or known[0] is not kind:
                 known = self._digests[kind.resource] = (kind, {})
             if (group, version) not in known[1]:
-                known[1][group, version] = _digest(_described(kind, served))
+                known[1][group, version] = _digest(kind, served)
                 await anyio.lowlevel.checkpoint()
             found.append(known[1][group, version])
         return hashlib.sha256(b"".join([_salt(), *sorted(found)])).hexdigest().upper()
@@ -193,11 +202,13 @@ def _described(kind: Kind, version: Version) -> openapi.Served:
     )
 
 
-def _digest(kind: openapi.Served) -> bytes:
-    """Of all that a document says of a kind."""
-    said = (kind.group, kind.version, kind.kind, kind.list_kind, kind.plural, kind.namespaced, kind.has_status, kind.has_scale)
-    more = (kind.custom, kind.patches, kind.selectable, sorted(kind.verbs))
-    return hashlib.sha256(msgspec.json.encode([said, more, schema_of(kind)])).digest()
+def _digest(kind: Kind, version: Version) -> bytes:
+    """Of all that a document says of a kind. A schema that came as a document has a digest, and need not be read."""
+    schema = version.schema.digest or schema_of_node(version.schema.node)
+    seen = kind.seen_in(version)
+    said = (version.group, version.name, kind.name, kind.list_kind, kind.plural, kind.namespaced, kind.strategy.builtin)
+    more = (seen.has_status, seen.scale is not None, sorted(version.selectable), sorted(kind.verbs))
+    return hashlib.sha256(msgspec.json.encode([said, more, schema])).digest()
 
 
 @cache
@@ -220,5 +231,5 @@ def _v2_head(places: Iterable[tuple[str, str]]) -> bytes:
     return msgspec.json.encode(openapi.V2_HEAD)[:-1] + b',"definitions":' + meta[:-1]
 
 
-def _v2_part(kinds: list[openapi.Served]) -> bytes:
-    return b"".join(b"," + msgspec.json.encode(openapi.v2_definitions(kind))[1:-1] for kind in kinds)
+def _v2_part(kinds: list[tuple[Kind, Version]]) -> bytes:
+    return b"".join(b"," + msgspec.json.encode(openapi.v2_definitions(_described(*each)))[1:-1] for each in kinds)

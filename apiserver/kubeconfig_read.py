@@ -88,6 +88,16 @@ def read(path: Path, *, context: str = "", server: str = "", token_file: Path | 
     )
 
 
+def given(server: str, ca: Path, token_file: Path | None) -> Credentials:
+    """Credentials without a kubeconfig: a server, what its certificate is checked by, and a token if there is one. Raises
+    KubeconfigError, which names the file of the CA."""
+    return Credentials(
+        server=_url(ca, server),
+        context=_context(ca.absolute(), {"certificate-authority": str(ca.absolute())}, {}),
+        token_file=token_file,
+    )
+
+
 _USE = "use a user with a token, a tokenFile, or a client certificate"
 
 

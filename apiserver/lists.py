@@ -98,7 +98,7 @@ async def page(store: Store, target: Target, matcher: Matcher, options: ListOpti
     unlimited = options.limit <= 0 or (options.resource_version == "0" and token is None)
     limit = 0 if unlimited else options.limit
     ways = target.version.ways
-    if ways is None or not ways.settles or not matcher.selective:
+    if ways is None or not ways.remote or not matcher.selective:
         return _cut(records, snapshot.revision, matcher, limit)
     found, spoilt = await _matching(target.version, records, matcher, limit)
     return msgspec.structs.replace(_cut(found, snapshot.revision, matcher, limit), spoilt=spoilt)

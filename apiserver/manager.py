@@ -49,7 +49,7 @@ from apiserver.options import DeleteOptions, ListOptions, WriteOptions, list_opt
 from apiserver.quotas import Quotas
 from apiserver.roles import Authorization
 from apiserver.stored import document_of, in_version, is_deleting, key_of, put, unstored
-from apiserver.target import Target, unknown_resource
+from apiserver.target import Target
 from apiserver.turns import Turns
 from registry.catalog import Catalog, Registry
 from registry.errors import (
@@ -218,8 +218,7 @@ class Manager:
         taken = await intake.received(self.registry, target, call.body, call.content_type, options)
         call.warnings += taken.warnings
         document = taken.document
-        if target.kind.closed:
-            raise refusals.forbidden(target, document["metadata"].get("name", ""), target.kind.closed)
+        agreement.check_open(target, document)
         agreement.check_namespace(target, document)
         if target.name and document["metadata"].setdefault("name", target.name) != target.name:
             raise refusals.other_name(target, document["metadata"]["name"])
@@ -229,7 +228,7 @@ class Manager:
         for attempt in range(NAME_ATTEMPTS if generated else 1):
             fresh = {**document, "metadata": dict(document["metadata"])}
             fresh = prepare.created(target.kind, fresh, target.namespace, self._now(), self._chance)
-            require = self._require_namespace(target, fresh["metadata"].get("name", ""))
+            require = agreement.required_namespace(self.store, target, fresh["metadata"].get("name", ""))
             try:
                 return await self._create(call, options, fresh, taken.causes, require)
             except AlreadyExists:
@@ -258,22 +257,10 @@ class Manager:
             change = await self._commit(call, write)
         except Conflict as conflict:
             if conflict.key != key:
-                require = self._require_namespace(call.target, name)  # changed meanwhile; refuses, if it went away
+                require = agreement.required_namespace(self.store, call.target, name)  # changed meanwhile; refuses, if it went away
                 return await self._create(call, options, document, [], require)
             raise self._taken(call.target, key) from conflict
         return Answer(201, await converting.as_written(call.target.version, change.record, document))
-
-    def _require_namespace(self, target: Target, name: str) -> tuple[Key, int] | None:
-        """The namespace, and the revision at which it was found to take new objects. Raises NotFound, Forbidden."""
-        if target.namespace is None:
-            return None
-        key = Key("namespaces", "", target.namespace)
-        record = self.store.get(key)
-        if record is None:
-            raise refusals.no_namespace(target.namespace)
-        if is_deleting(record):
-            raise refusals.terminating(target, target.namespace, name)
-        return key, record.revision
 
     def _taken(self, target: Target, key: Key) -> AlreadyExists:
         existing = self.store.get(key)
@@ -383,7 +370,7 @@ class Manager:
         owned = partial(applying.owned, target, taken, old, new, lambda: self._writer(call, options))
         new = await answered(owned)
         if new == old and (views is None or shaping.unchanged(views, version, record)):
-            return Answer(record=await converting.as_written(version, record, new))
+            return Answer(record=record if version.ways is None else await converting.one(version, record))
         write = await answered(partial(shaping.rewritten, kind, views or version, record, old, new))
         prepare.check_size(write.desired, write.status, self._largest, record)
         gone = "deletionTimestamp" in old["metadata"] and not prepare.held(kind, new)
@@ -394,8 +381,6 @@ class Manager:
         return Answer(record=await converting.as_written(version, (await self._commit(call, write)).record, new))
 
     def _commit(self, call: Call, write: Write) -> Awaitable[Change]:
-        if self.registry.of_resource(call.target.kind.resource) is None:  # it went while this was decided
-            raise unknown_resource()
         return fencing.commit(self.store, call.identity.username, call.epoch, write)
 
     def _writer(self, call: Call, options: WriteOptions) -> Writer:

@@ -5,8 +5,8 @@ Reading is from memory and costs no SQL; writing is a `Call` like every other.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, cast
 
@@ -21,7 +21,7 @@ from apiserver.manager import Manager
 from apiserver.patching import MERGE_PATCH
 from apiserver.stored import document_of, in_version, is_convertible
 from apiserver.target import Target
-from registry.catalog import Registry
+from registry.catalog import Catalog, Update
 from registry.errors import ExpiredError, InternalError, Invalid, NotFound
 from registry.expiring import TTL_ANNOTATION, of_annotation, of_event
 from registry.kinds import Kind
@@ -35,6 +35,8 @@ PAGE = 1_000
 """Objects of a namespace that are looked at between two turns of the event loop."""
 LOG_SECONDS = 5.0
 """How long a follower that has fallen behind waits for the log, before it looks again where it is."""
+WERE = 1_000
+"""Kinds that are gone of which it is known what a reference to them means."""
 LOOK_AROUND = 30.0
 """Seconds after which a follower looks at every kind, also at those of which it heard nothing."""
 
@@ -61,14 +63,14 @@ _read = msgspec.json.Decoder(_Object).decode
 class FactsOf:
     """Reads the facts of records. `event_seconds` is how long Events live."""
 
-    def __init__(self, registry: Registry, now: Callable[[], float], event_seconds: float) -> None:
-        self._registry = registry
+    def __init__(self, catalog: Catalog, now: Callable[[], float], event_seconds: float) -> None:
+        self._catalog = catalog
         self._now = now
         self._event_seconds = event_seconds
 
     def __call__(self, record: Record) -> Facts:
         """The facts of a stored object."""
-        kind = self._registry.of_resource(record.key.resource)
+        kind = self._catalog.registry.of_resource(record.key.resource)
         metadata = _read(record.desired).metadata
         return Facts(
             ref=cast("Ref", record.key),  # of the same form; one for each object that there is, so it is not copied
@@ -96,25 +98,34 @@ class FactsOf:
 class StoreObjects:
     """Implements `actors.builtin.objects.Everything`. Nearly all objects are plain, and cost a look at their metadata."""
 
-    def __init__(self, registry: Registry, store: SqlStore, facts_of: FactsOf) -> None:
-        self._kinds = registry.kinds
-        self._from_status = {kind.resource for kind in registry.kinds if kind.ttl is not None}  # a status may change their facts
-        self._expiring = self._from_status | {"events"}
+    def __init__(self, catalog: Catalog, store: SqlStore, facts_of: FactsOf) -> None:
+        self._catalog = catalog
         self._store = store
         self._facts_of = facts_of
+        self._from_status: set[str] = set()  # resources of which a status may change the facts
+        kinds = catalog.registry.kinds
+        self._known = {kind.resource for kind in kinds}  # resources of which all that there is has been listed or watched
+        self._judge(kinds)
+        catalog.follow(lambda update: self._judge(filter(None, map(update.after.of_resource, update.changed))))
+
+    def _judge(self, kinds: Iterable[Kind]) -> None:
+        for kind in kinds:
+            (self._from_status.add if kind.ttl is not None else self._from_status.discard)(kind.resource)
 
     async def list(self) -> Listing:
         """All objects that are not plain."""
         revision = self._store.revision
-        snapshots = [self._store.list(kind.resource).records for kind in self._kinds]
+        self._known = {kind.resource for kind in self._catalog.registry.kinds}
+        snapshots = [self._store.list(resource).records for resource in self._known]
         told = (record for records in snapshots for record in records if not self._plain(record))
         return Listing(revision, (self._facts_of(record) for record in told))
 
     async def watch(self, after: int) -> AsyncGenerator[Sequence[Change], None]:
-        """Every change after a revision that is more than one of the status. Raises ExpiredError."""
+        """Every change after a revision that is more than one of the status. Raises ExpiredError: also where a kind came or went
+        that has objects, since what they were before cannot be watched."""
         try:
-            follower = _Follower(self._store, [kind.resource for kind in self._kinds], after)
-            with follower.subscribed():
+            follower = _Follower(self._store, self._known, after)
+            with follower.subscribed(self._catalog):
                 async for changes in follower.batches():
                     told = [self._change(change) for change in changes if self._tells(change)]
                     if told:
@@ -138,7 +149,7 @@ class StoreObjects:
 
     def _plain(self, record: Record) -> bool:
         """Whether there is nothing to be known of the object but that it is there."""
-        if record.key.resource in self._expiring:
+        if record.key.resource == "events" or record.key.resource in self._from_status:
             return False
         metadata = _read(record.desired).metadata
         return not (
@@ -153,21 +164,57 @@ class StoreObjects:
 
 
 class _Follower:
-    """Reads many resources as one stream, in the order of commits."""
+    """Reads many resources as one stream, in the order of commits. `known` is kept up to date: what is read in full.
 
-    def __init__(self, store: SqlStore, resources: Sequence[str], after: int) -> None:
+    A kind that comes is read from then on. One that goes is read to its end, since its last objects go just before it does.
+    """
+
+    def __init__(self, store: SqlStore, known: set[str], after: int) -> None:
         self._store = store
-        self._cursors = {resource: store.watch(resource, after) for resource in resources}
-        self._touched = dict.fromkeys(resources)  # may have something new
+        self._known = known
+        self._cursors = {resource: store.watch(resource, after) for resource in known}
+        self._touched = dict.fromkeys(known)  # may have something new
+        self._leaving: set[str] = set()
+        self._subscribed: dict[str, Callable[[], None]] = {}
         self._signal = anyio.Event()
         self._ended = False
+        self._torn = ""  # the kind that came or went with objects
 
-    def subscribed(self) -> ExitStack:
+    @contextmanager
+    def subscribed(self, catalog: Catalog) -> Iterator[None]:
         """While this is entered, it hears of what is new."""
-        stack = ExitStack()
+        there = {kind.resource for kind in catalog.registry.kinds}
         for resource in self._cursors:
-            stack.callback(self._store.subscribe(resource, partial(self._hear, resource)))
-        return stack
+            self._subscribe(resource)
+        self._kinds_changed(there - self._known, self._known - there)
+        leave = catalog.follow(self._follow)
+        try:
+            yield
+        finally:
+            leave()
+            for unsubscribe in self._subscribed.values():
+                unsubscribe()
+
+    def _follow(self, update: Update) -> None:
+        there = {resource for resource in update.changed if update.after.of_resource(resource) is not None}
+        self._kinds_changed(there - self._known, (set(update.changed) - there) & self._known)
+        self._leaving -= there
+        self._signal.set()
+
+    def _kinds_changed(self, came: Iterable[str], went: Iterable[str]) -> None:
+        for resource in came:
+            if self._store.list(resource).records:
+                self._torn = resource
+            elif not self._ended:
+                self._known.add(resource)
+                self._cursors[resource] = self._store.watch(resource, self._store.revision)
+                self._subscribe(resource)
+        for resource in went:
+            self._leaving.add(resource)
+            self._touched[resource] = None
+
+    def _subscribe(self, resource: str) -> None:
+        self._subscribed[resource] = self._store.subscribe(resource, partial(self._hear, resource))
 
     def _hear(self, resource: str, changes: Sequence[StoreChange]) -> None:
         self._touched[resource] = None
@@ -175,12 +222,13 @@ class _Follower:
         self._signal.set()
 
     async def batches(self) -> AsyncGenerator[Sequence[StoreChange], None]:
-        """Changes, until the watches end. Raises Expired, Closed, Unavailable."""
+        """Changes, until the watches end. Raises Expired, Closed, Unavailable, ExpiredError."""
         looked = anyio.current_time()
         while not self._ended:
             self._signal = anyio.Event()
             until, found = self._store.revision, []
             touched, self._touched = self._touched, {}
+            leaving = set(self._leaving)
             if anyio.current_time() - looked > LOOK_AROUND:
                 looked, touched = anyio.current_time(), dict.fromkeys(self._cursors)
             for resource in touched:
@@ -188,8 +236,22 @@ class _Follower:
             if found:
                 found.sort(key=lambda change: change.revision)
                 yield found
-            if not self._touched:
+            self._let_go(leaving & self._leaving)
+            if self._torn:
+                raise ExpiredError(f"{self._torn} came or went, and has objects")
+            if not self._touched and not (self._leaving - leaving):
                 await self._signal.wait()
+
+    def _let_go(self, resources: Iterable[str]) -> None:
+        """Forgets kinds that are not there any more, and of which everything has been seen."""
+        for resource in resources:
+            if self._store.list(resource).records:
+                self._torn = resource
+            del self._cursors[resource]
+            self._subscribed.pop(resource)()
+            self._touched.pop(resource, None)
+            self._leaving.discard(resource)
+            self._known.discard(resource)
 
     async def _drained(self, cursor: Cursor, until: int) -> list[StoreChange]:
         """All changes of a resource up to a revision, and maybe some after it."""
@@ -211,17 +273,34 @@ class ManagerReach:
         self._manager = manager
         self._identity = identity
         self._facts_of = facts_of
-        self._scopes = {(kind.group, kind.name): Scope(kind.resource, kind.namespaced) for kind in manager.registry.kinds}
+        self._were: dict[tuple[str, str], Scope] = {}  # kinds that are gone, by group and name; the last ones
+        manager.catalog.follow(self._follow)
+
+    def _follow(self, update: Update) -> None:
+        for resource in update.changed:
+            before = update.before.of_resource(resource)
+            if before is not None and update.after.of_resource(resource) is None:
+                self._were.pop((before.group, before.name), None)
+                self._were[before.group, before.name] = Scope(before.resource, before.namespaced)
+        while len(self._were) > WERE:
+            del self._were[next(iter(self._were))]
 
     def scope(self, api_version: str, kind: str) -> Scope | None:
         """What a reference means, in a version that is served or in one that was."""
         found = self._manager.registry.of_type(api_version, kind)
         if found is not None:
             return Scope(found[0].resource, found[0].namespaced)
-        return self._scopes.get((api_version.rpartition("/")[0], kind))
+        group = api_version.rpartition("/")[0]
+        for each in self._manager.registry.of_group(group):
+            if each.name == kind:
+                return Scope(each.resource, each.namespaced)
+        return self._were.get((group, kind))
 
     async def find(self, ref: Ref) -> Facts | None:
-        """The newest state."""
+        """The newest state. A kind that is gone has no objects but those that were left when it went."""
+        if self._manager.registry.of_resource(ref.resource) is None:
+            left = self._manager.store.get(Key(*ref))
+            return None if left is None else self._facts_of(left)
         try:
             answer = await self._handle("get", ref)
         except NotFound:

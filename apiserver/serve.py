@@ -51,6 +51,7 @@ from apiserver.builtins import Builtins
 from apiserver.chance import PooledRandom
 from apiserver.client import ManagerDoor, ManagerSource
 from apiserver.config import Address, Settings
+from apiserver.definitions_conversions import Conversions
 from apiserver.discovery import Discovery
 from apiserver.documents import OpenAPIDocuments
 from apiserver.flow import Flow
@@ -201,7 +202,10 @@ class Server:
         def surroundings(name: str) -> Surroundings:
             return Surroundings(SystemClock(), chance, logs.logger.bind(actor=name))
 
-        self._builtins = Builtins(self.manager, store, surroundings, event_seconds=settings.events.ttl_seconds)
+        conversions = Conversions(self.webhooks.conversions)
+        events = settings.events.ttl_seconds
+        self._builtins = Builtins(self.manager, store, surroundings, event_seconds=events, call_of=conversions.call_of)
+        conversions.follow(self._builtins.definitions)
         self._watchdog = Watchdog(logs.logger, settings.insight.blocked_seconds)
         self.app = self._app(logs.access, chance)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
 from rich.console import Console, RenderableType
@@ -19,7 +19,7 @@ from registry.times import age, parse_time, since
 
 Document = dict[str, Any]
 
-WIDE = 400
+WIDE = 4_000
 """Columns when nobody looks: lines are not folded in a file."""
 STYLES = {"Failed": "red", "Paused": "yellow", "Running": "green", "error": "red", "terminal": "red", "conflict": "yellow"}
 
@@ -27,26 +27,26 @@ STYLES = {"Failed": "red", "Paused": "yellow", "Running": "green", "error": "red
 def listed(found: Document, output: str) -> None:
     """A list of actors."""
     if output != "table":
-        _machine(found, output)
+        machine(found, output)
         return
     if not found["items"]:
-        _print(Text("this server has no actors", style="dim"))
+        write(Text("this server has no actors", style="dim"))
         return
     now = time.time()
     rows = [_row(each, now) for each in found["items"]]
-    _print(_table(("NAME", "KIND", "STATE", "QUEUE", "RUNNING", "FAILING", "RUNS", "LAST RUN", "AGE"), rows))
+    write(table(("NAME", "KIND", "STATE", "QUEUE", "RUNNING", "FAILING", "RUNS", "LAST RUN", "AGE"), rows))
 
 
 def one(found: Document, output: str) -> None:
     """One actor, with all that is known of it."""
     if output != "table":
-        _machine(found, output)
+        machine(found, output)
         return
     now = time.time()
     status = found.get("status") or {}
     facts = Table.grid(padding=(0, 2))
     for what, value in _facts(found, now):
-        facts.add_row(Text(f"{what}:"), _cell(value))
+        facts.add_row(Text(f"{what}:"), cell(value))
     shown: list[RenderableType] = [facts]
     parts: tuple[tuple[str, tuple[str, ...], Callable[[Document], Sequence[Any]]], ...] = (
         ("running", ("RUNNING", "FOR"), lambda each: (each["key"], since(each["since"], now))),
@@ -59,11 +59,11 @@ def one(found: Document, output: str) -> None:
     )
     for name, headings, row in parts:
         if status.get(name):
-            shown += [Text(), _table(headings, map(row, status[name]))]
+            shown += [Text(), table(headings, map(row, status[name]))]
         more = status.get(f"{name}Count", 0) - len(status.get(name, ()))
         if more > 0:
             shown.append(Text(f"and {more} more", style="dim"))
-    _print(*shown)
+    write(*shown)
 
 
 def keys(found: Document, output: str) -> None:
@@ -71,14 +71,14 @@ def keys(found: Document, output: str) -> None:
     if output == "name":
         sys.stdout.writelines(f"{_name(each)}\n" for each in found["items"])
     elif output != "table":
-        _machine(found, output)
+        machine(found, output)
     elif not found["items"]:
-        _print(Text("this server has no keys", style="dim"))
+        write(Text("this server has no keys", style="dim"))
     else:
         now = time.time()
         headings = ("NAME", "USER", "KEY", "EXPIRES", "LAST USED", "GROUPS", "DESCRIPTION", "AGE")
         rows = ([each["metadata"]["name"], *apikey.cells(each, now), made(each, now)] for each in found["items"])
-        _print(_table(headings, rows))
+        write(table(headings, rows))
 
 
 def key(found: Document, secret: str, output: str) -> None:
@@ -86,7 +86,7 @@ def key(found: Document, secret: str, output: str) -> None:
     if output == "name":
         sys.stdout.write(f"{_name(found)}\n")
     else:
-        _machine({**found, "key": secret} if secret else found, output)
+        machine({**found, "key": secret} if secret else found, output)
 
 
 def _name(found: Document) -> str:
@@ -155,27 +155,29 @@ def _retry(due: str | None, now: float) -> str:
     return f"in {age(left)}" if left >= 1 else "now"
 
 
-def _table(headings: Sequence[str], rows: Iterable[Sequence[Any]]) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
+def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], fold: Collection[str] = ("ERROR",)) -> Table:
+    """A table without lines. On a terminal that is too narrow, the columns of `fold` are folded."""
+    made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
     for heading in headings:
-        table.add_column(heading, no_wrap=heading != "ERROR", overflow="fold")
+        made.add_column(heading, no_wrap=heading not in fold, overflow="fold")
     for row in rows:
-        table.add_row(*map(_cell, row))
-    return table
+        made.add_row(*map(cell, row))
+    return made
 
 
-def _cell(value: Any) -> Text:
+def cell(value: Any) -> Text:
     """What is shown of a value: never more than text, whatever an error says."""
     shown = "".join(character if character.isprintable() else "?" for character in str(value))
     return Text(shown, style=STYLES.get(shown, ""))
 
 
-def _machine(found: Document, output: str) -> None:
+def machine(found: Document, output: str) -> None:
+    """A document for programs, as `json` or `yaml`."""
     text = json.dumps(found, indent=2) + "\n" if output == "json" else dump_yaml(found).decode()
     sys.stdout.write(text)
 
 
-def _print(*shown: RenderableType) -> None:
+def write(*shown: RenderableType) -> None:
     """Prints. What is not for a terminal has no blanks at the ends of its lines, and long lines stay whole."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDE, highlight=False, markup=False, emoji=False)

@@ -91,17 +91,31 @@ def _is_so(ways: Ways, version: Version, record: Record) -> bool:
 
 
 def _convert(version: Version, ways: Ways, record: Record) -> Record:
-    views = opened(ways, document_of(record))
-    encoded = canonical(views.seen(version.api_version))
-    return msgspec.structs.replace(record, api_version=version.api_version, desired=encoded.desired, status=encoded.status)
+    document = document_of(record)
+    if MARK in record.desired:
+        made = opened(ways, document).seen(version.api_version)
+    else:
+        made = ways.convert(document, version.api_version)
+    encoded = canonical(made)
+    return Record(record.key, record.uid, record.revision, version.api_version, encoded.desired, encoded.status)
 
 
 def _as_it_is_now(version: Version, ways: Ways, record: Record) -> Shown:
     stored = document_of(record)
     made = ways.convert(stored, version.api_version)
-    if made is stored:
-        return Shown(record.key, record.uid, record.revision, record.api_version, record.desired, record.status)
-    return as_shown(record, made)
+    return _the_same(record) if made is stored else as_shown(record, made)
+
+
+def _the_same(record: Record) -> Shown:
+    return Shown(record.key, record.uid, record.revision, record.api_version, record.desired, record.status)
+
+
+def known(version: Version, record: Record) -> Shown:
+    """An object of which it is known that it is stored as it is shown in this version: it was just written in it."""
+    found = _the_same(record)
+    if version.ways is not None:
+        version.ways.memory.put((record.key, version.api_version), record, found, BESIDE)
+    return found
 
 
 def as_shown(record: Record, document: Document) -> Shown:

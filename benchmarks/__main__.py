@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from benchmarks import client, greedy, guarding, load, machine, report, roles
+from benchmarks import client, converting, greedy, guarding, kinds, load, machine, report, roles
 from benchmarks.load import LISTED, OBJECTS
 from benchmarks.parcels import collection, mark, parcel
 from benchmarks.servers import BUILD, Server, floor, skep
@@ -26,7 +26,7 @@ from benchmarks.watching import watch
 
 REQUESTS = {"get": "get", "create": "create", "patch": "patch", "status": "status", "list500": "list"}
 WATCHES = {"watch100": (100, 200.0), "watch1000": (1000, 50.0)}
-EXTRA = ("single", "guarded", "memory", "namespace", "actors", "rbac", "greedy")
+EXTRA = ("single", "guarded", "memory", "namespace", "actors", "rbac", "greedy", "kinds", "conversion")
 EVERYTHING = (*REQUESTS, *WATCHES, *EXTRA)
 STORED = 20_000
 """Objects in memory when it is measured."""
@@ -93,6 +93,11 @@ def run(plan: Plan, say: Callable[[str], None]) -> dict[str, Any]:
     if "greedy" in plan.only:
         load.need_wrk()
         found["greedy"] = greedy.measure(max(plan.seconds, 2.0), say)
+    if "conversion" in plan.only:
+        with skep() as ours:
+            found["conversion"] = converting.measure(ours, say)
+    if "kinds" in plan.only:
+        found["kinds"] = kinds.measure(say)
     if "namespace" in plan.only:
         found["namespace"] = _namespace(say)
         say(f"namespace: {found['namespace']['seconds']} s until it is gone with {CONTENTS} objects")

@@ -32,10 +32,13 @@ class Endpoint:
         """Verifies the server's certificate."""
         return ssl.create_default_context(cafile=self.ca)
 
-    def head(self, method: str, path: str, length: int = 0, content_type: str = "application/json") -> bytes:
-        """The request line and headers."""
+    def head(
+        self, method: str, path: str, length: int = 0, content_type: str = "application/json", more: Sequence[str] = ()
+    ) -> bytes:
+        """The request line and headers, `more` among them."""
         lines = [f"{method} {path} HTTP/1.1", f"Host: 127.0.0.1:{self.port}", f"Authorization: Bearer {self.token}"]
         lines += [f"Content-Type: {content_type}", f"Content-Length: {length}"] if length else []
+        lines += more
         return "\r\n".join([*lines, "", ""]).encode()
 
 
@@ -62,9 +65,15 @@ class Connection:
         """The status line and headers of the answer, whatever it is."""
         return (await self._exchange(method, path, b""))[0]
 
-    async def _exchange(self, method: str, path: str, body: bytes) -> tuple[bytes, bytes]:
-        self._writer.write(self._endpoint.head(method, path, len(body)) + body)
+    async def ask(self, path: str, *headers: str) -> tuple[bytes, bytes]:
+        """Head and body of the answer to a GET with further headers, whatever it is."""
+        return await self._exchange("GET", path, b"", headers)
+
+    async def _exchange(self, method: str, path: str, body: bytes, headers: Sequence[str] = ()) -> tuple[bytes, bytes]:
+        self._writer.write(self._endpoint.head(method, path, len(body), more=headers) + body)
         head = await self._reader.readuntil(b"\r\n\r\n")
+        if head[9:12] == b"304":
+            return head, b""
         length = head.lower().partition(b"content-length:")[2].partition(b"\r\n")[0]
         return head, await self._reader.readexactly(int(length)) if length else await self._chunks()
 

@@ -47,6 +47,24 @@ class Guarded(Resource[ParcelSpec, ParcelStatus]):
     """A parcel that two handlers look at."""
 
 
+class CrateBetaSpec(Spec):
+    """What is in a crate, as it was said first: with the weight as a text."""
+
+    to: str
+    note: Annotated[str, Meta(max_length=128)] = ""
+    weight: str = "0g"
+    insured: bool = False
+    items: list[Item] | None = None
+
+
+class Crate(Resource[ParcelSpec, ParcelStatus]):
+    """A parcel in two versions of different shapes."""
+
+
+class CrateBeta(Resource[CrateBetaSpec, ParcelStatus]):
+    """The older one."""
+
+
 plugin = Plugin("benchmarks")
 plugin.kind(
     Parcel,
@@ -57,6 +75,27 @@ plugin.kind(
     owner="external",
 )
 plugin.kind(Guarded, group="bench.example.com", version="v1", plural="guardeds", owner="external")
+
+
+plugin.kind(Crate, group="bench.example.com", version="v1", plural="crates", owner="external")
+plugin.kind(CrateBeta, group="bench.example.com", version="v1beta1", plural="crates", kind="Crate", owner="external")
+
+
+@plugin.converts(CrateBeta, Crate)
+def to_grams(old: CrateBeta) -> Crate:
+    """The weight as a number."""
+    said = old.spec
+    grams = int(said.weight.removesuffix("g"))
+    spec = ParcelSpec(to=said.to, note=said.note, weight_grams=grams, insured=said.insured, items=said.items)
+    return Crate(spec=spec, status=old.status)
+
+
+@plugin.converts(Crate, CrateBeta)
+def to_text(new: Crate) -> CrateBeta:
+    """The weight as a text."""
+    said = new.spec
+    spec = CrateBetaSpec(to=said.to, note=said.note, weight=f"{said.weight_grams}g", insured=said.insured, items=said.items)
+    return CrateBeta(spec=spec, status=new.status)
 
 
 @plugin.mutates(Guarded)

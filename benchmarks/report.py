@@ -8,7 +8,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import greedy
+from benchmarks import converting, greedy, kinds
 
 LABELS = {
     "get": "get, 64 clients",
@@ -116,6 +116,10 @@ def _notes(found: Mapping[str, Any]) -> list[str]:
             f"Memory: {memory['idle_mb']:.0f} MB idle, {memory['full_mb']:.0f} MB with {memory['objects']:,} objects of 1 KB "
             f"(wanted < {MEMORY_MB:g}: {_met(memory['full_mb'] < MEMORY_MB)}), {memory['after_list_mb']:.0f} MB after a full list."
         )
+    if "conversion" in found:
+        notes.append(converting.note(found["conversion"]))
+    if "kinds" in found:
+        notes += kinds.notes(found["kinds"])
     if "greedy" in found:
         notes += greedy.notes(found["greedy"])
     if "namespace" in found:

@@ -42,17 +42,32 @@ class Server:
         fields = Path(f"/proc/{self.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / _TICK
 
+    def cpu_ms(self) -> float:
+        """Milliseconds of processor time that its threads have used, in full where `cpu` counts ticks; not those that ended."""
+        tasks = Path(f"/proc/{self.pid}/task").iterdir()
+        return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e6
+
 
 @contextmanager
 def skep(*settings: str) -> Iterator[Server]:
     """`skep serve` with SQLite in a new folder and settings as they come, but for these (`flow.burst=10`)."""
+    with folder() as place, skep_in(place, *settings) as server:
+        yield server
+
+
+@contextmanager
+def folder() -> Iterator[Path]:
+    """A new folder below `build/`, for the body of the `with`."""
     BUILD.mkdir(exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD, ignore_cleanup_errors=True) as name:
+        yield Path(name)
+
+
+@contextmanager
+def skep_in(folder: Path, *settings: str) -> Iterator[Server]:
+    """The same in a folder that is there: with what a server before it left in it."""
     plugin = Path(__file__).with_name("plugin.py")
-    with (
-        tempfile.TemporaryDirectory(prefix="bench-", dir=BUILD, ignore_cleanup_errors=True) as name,
-        (Path(name) / "log").open("w") as log,
-    ):
-        folder = Path(name)
+    with (folder / "log").open("a") as log:
         command = [sys.executable, "-m", "apiserver", "serve", "--plugin", str(plugin)]
         command += ["--data-dir", str(folder / "data"), "--listen", "127.0.0.1:0"]
         command += [part for setting in settings for part in ("--set", setting)]

@@ -62,9 +62,14 @@ class Index:
             self.by_type[type_] = (kind, version)
         for version in kind.versions:
             problems += self._model_problems(kind, version)
-            if version.model is not None and (version.model not in self.by_model or version is kind.storage):
+            if version.model is not None and self._is_better(kind, version, version.model):
                 self.by_model[version.model] = (kind, version)
         return problems
+
+    def _is_better(self, kind: Kind, version: Version, model: type) -> bool:
+        """Whether a model stands for this version more than for the one that it stands for by now."""
+        known = self.by_model.get(model)
+        return known is None or version is kind.storage or (version.served and not known[1].served)
 
     def drop(self, kind: Kind) -> None:
         """Takes a kind away, but for its place among the resources and in its groups."""
@@ -295,6 +300,7 @@ def _owner_problems(actors: Iterable[ActorDeclaration], models: Mapping[type, tu
             problems.append(f"{actor.source}: actor {actor.name!r} owns {actor.model.__name__}, which no plugin declares as a kind")
             continue
         resource = served[0].resource
+        problems += _unserved(actor, "owns", *served)
         if resource in owners:
             problems.append(
                 f"{actor.source}: {served[0].name} has an owner already: {owners[resource].name!r} at {owners[resource].source}"
@@ -317,4 +323,16 @@ def _sight_problems(actor: ActorDeclaration, models: Mapping[type, tuple[Kind, V
             model = each.model if isinstance(each, Observation) else each
             if isinstance(model, type) and model not in models:
                 problems.append(f"{actor.source}: actor {actor.name!r} {verb} {model.__name__}, which no plugin declares as a kind")
+            elif isinstance(model, type):
+                problems += _unserved(actor, verb, *models[model])
     return problems
+
+
+def _unserved(actor: ActorDeclaration, verb: str, kind: Kind, version: Version) -> list[str]:
+    """An actor is a client like others: on another machine it asks for its version over HTTP."""
+    if version.served:
+        return []
+    known = ", ".join(each.name for each in kind.served)
+    return [
+        f"{actor.source}: actor {actor.name!r} {verb} {kind.name} {version.name}, which is not served; write it against {known}"
+    ]

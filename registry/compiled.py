@@ -9,6 +9,7 @@ it is. So the rules are here a second time, without words; a test holds the two 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from typing import Any
 
 from registry.formats import FORMATS, NORMAL_TIMES, search_of
@@ -82,6 +83,8 @@ def _odd(node: Node, deep: Tidy | None, dialect: Dialect, place: str) -> Tidy:
     integer = _integer(node) if node.type == "integer" or node.int_or_string else None
     number = _number(node) if node.type == "number" else None
     anything = not (node.type or node.int_or_string or node.enum or node.properties or node.additional or node.items)
+    if not (node.nullable or replaces or integer or number or anything):
+        return _null_only if drops else _nothing
 
     def odd(value: Any) -> Any:
         if value is None:
@@ -104,6 +107,17 @@ def _odd(node: Node, deep: Tidy | None, dialect: Dialect, place: str) -> Tidy:
         raise Untidy
 
     return odd
+
+
+def _null_only(value: Any) -> Any:
+    """For most fields: shared, since a server may have a hundred thousand."""
+    if value is None:
+        return DROP
+    raise Untidy
+
+
+def _nothing(value: Any) -> Any:
+    raise Untidy
 
 
 def _object(node: Node, dialect: Dialect, *, is_root: bool = False) -> Tidy | None:
@@ -142,8 +156,17 @@ def _object(node: Node, dialect: Dialect, *, is_root: bool = False) -> Tidy | No
 
 def _children(node: Node, dialect: Dialect, *, is_root: bool) -> tuple[dict[str, _Child], _Child | None]:
     """What is below an object: its fields, and all others."""
-    table = {key: _Child(child, _dialect_of(key, dialect, is_root=is_root), "property") for key, child in node.properties.items()}
+    table = {
+        key: _metadata(child) if is_root and key == "metadata" else _Child(child, dialect, "property")
+        for key, child in node.properties.items()
+    }
     return table, _Child(node.additional, dialect, "map") if node.additional is not None else None
+
+
+@lru_cache(maxsize=8)
+def _metadata(node: Node) -> _Child:
+    """The metadata of a root. Kinds that arrive at run time all have the very same node for it, and share what is made of it."""
+    return _Child(node, Dialect.BUILTIN, "property")
 
 
 def _dialect_of(key: str, dialect: Dialect, *, is_root: bool) -> Dialect:

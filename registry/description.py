@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Collection, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -27,13 +27,20 @@ from registry.names import stability
 from registry.openapi_schemas import schema_of_node
 
 Document = dict[str, Any]
+T = TypeVar("T")
 
 PLUGIN, DEFINITION, BUILTIN = "plugin", "definition", "builtin"
 """Where a kind comes from: a plugin, a definition that arrived at run time, the server itself."""
 
 
-class Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel"):
-    """What all of this is made of."""
+class Struct(msgspec.Struct, frozen=True, omit_defaults=True, rename="camel", gc=False):
+    """What all of this is made of: trees without circles, which need no garbage collection."""
+
+
+def _always(value: T) -> T:
+    """A default that is said on the wire all the same: programs need not know it."""
+    made: T = msgspec.field(default_factory=lambda: value)
+    return made
 
 
 class ColumnDescription(Struct, frozen=True, kw_only=True):
@@ -41,7 +48,7 @@ class ColumnDescription(Struct, frozen=True, kw_only=True):
 
     name: str
     path: str
-    type: str = "string"
+    type: str = _always("string")
     description: str = ""
     priority: int = 0
 
@@ -53,10 +60,10 @@ class VersionDescription(Struct, frozen=True, kw_only=True):
     name: str
     group: str = ""
     api_version: str
-    stability: str = ""
-    served: bool = True
-    storage: bool = False
-    deprecated: bool = False
+    stability: str = _always("")
+    served: bool = _always(True)
+    storage: bool = _always(False)
+    deprecated: bool = _always(False)
     warning: str = ""
     lifecycle: Document = {}
     schema: Document | None = None
@@ -68,7 +75,7 @@ class VersionDescription(Struct, frozen=True, kw_only=True):
 
 
 class ConverterDescription(Struct, frozen=True, kw_only=True):
-    """A converter: between the versions of one shape and those of another."""
+    """A converter: between the versions of one shape and those of another, each as it is called in its kind."""
 
     name: str
     old: tuple[str, ...]
@@ -107,6 +114,7 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     """A kind.
 
     versions       preferred ones first; `storage` names the one that objects are stored in
+    conversion     how versions become each other: by `converters`, by a `webhook`; empty: they differ in nothing but their names
     handlers       in the order in which they are called: those that fill in, those that change, those that check
     owner          the actor that alone writes the status; `external`: whoever is authorized; empty: nobody, or there is no status
     maker          the user who alone makes and deletes objects, if there is one
@@ -123,10 +131,11 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     group: str = ""
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
-    scope: str = "Namespaced"
+    scope: str = _always("Namespaced")
     storage: str
     versions: tuple[VersionDescription, ...]
     converters: tuple[ConverterDescription, ...] = ()
+    conversion: str = ""
     handlers: tuple[HandlerDescription, ...] = ()
     owner: str = ""
     maker: str = ""
@@ -136,7 +145,7 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     subresources: dict[str, tuple[str, ...]] = {}
     scale: dict[str, str] = {}
     ttl: dict[str, str] = {}
-    declared: str = PLUGIN
+    declared: str = _always(PLUGIN)
     source: str = ""
     objects: dict[str, int] | None = None
 
@@ -144,6 +153,11 @@ class KindDescription(Struct, frozen=True, kw_only=True):
     def namespaced(self) -> bool:
         """Whether its objects are in namespaces."""
         return self.scope == "Namespaced"
+
+    def called(self, version: VersionDescription) -> str:
+        """What a version is called in this kind: its name, or where two have it, in two groups, its apiVersion."""
+        alone = sum(each.name == version.name for each in self.versions) == 1
+        return version.name if alone else version.api_version
 
     def version(self, name: str) -> VersionDescription | None:
         """The version of a name, or of an apiVersion; None if there is none."""
@@ -205,6 +219,7 @@ def _kind(registry: Registry, kind: Kind, actors: tuple[ActorDescription, ...], 
         storage=kind.storage.name,
         versions=tuple(_version(kind, version, brief=brief) for version in kind.versions),
         converters=_converters(kind),
+        conversion=_conversion(kind),
         handlers=tuple(_handlers(registry, kind)),
         owner=_owner(kind, actors),
         maker=kind.maker,
@@ -259,6 +274,13 @@ def _version(kind: Kind, version: Version, *, brief: bool) -> VersionDescription
     )
 
 
+def _conversion(kind: Kind) -> str:
+    ways = kind.storage.ways
+    if ways is None or not (ways.remote or ways.steps):
+        return ""
+    return "webhook" if ways.remote else "converters"
+
+
 def _converters(kind: Kind) -> tuple[ConverterDescription, ...]:
     ways = kind.storage.ways
     if ways is None:
@@ -267,7 +289,8 @@ def _converters(kind: Kind) -> tuple[ConverterDescription, ...]:
     for version in kind.versions:
         form = ways.forms.get(version.api_version)
         if form is not None:
-            names.setdefault(form.shape, []).append(version.name)
+            alone = sum(each.name == version.name for each in kind.versions) == 1
+            names.setdefault(form.shape, []).append(version.name if alone else version.api_version)
     return tuple(
         ConverterDescription(
             name=step.name, old=tuple(names.get(step.old, ())), new=tuple(names.get(step.new, ())), source=step.source

@@ -13,6 +13,9 @@ from collections.abc import Callable
 from datetime import date, datetime
 from urllib.parse import urlsplit
 
+from registry.formats_rare import LONG_DURATION, RARE
+from registry.names import dns1123_label, dns1123_subdomain
+
 Check = Callable[[str], bool]
 
 PATTERN_MEMORY = 1 << 20
@@ -145,6 +148,10 @@ def _is_uri(text: str) -> bool:
     return bool(parts.scheme or text.startswith("/")) and not re.search(r"\s", text)
 
 
+def _is_duration(text: str) -> bool:
+    return bool(_DURATION(text) or linear_searcher(LONG_DURATION)(text))
+
+
 def _readable(parse: Callable[[str], object]) -> Check:
     def check(text: str) -> bool:
         try:
@@ -170,6 +177,10 @@ FORMATS: dict[str, Check] = {
     "cidr": _readable(lambda text: ipaddress.ip_network(text, strict=False)),
     "mac": lambda text: bool(_MAC(text)),
     "uri": _is_uri,
-    "duration": lambda text: bool(_DURATION(text)),
+    "duration": _is_duration,
+    "datetime": is_date_time,
+    "k8s-short-name": lambda text: not dns1123_label(text),
+    "k8s-long-name": lambda text: not dns1123_subdomain(text),
+    **RARE,
 }
 """Format -> whether a text has it. Constant."""

@@ -104,7 +104,7 @@ def _version(version: Version) -> Document:
     level = stability(version.name)
     said: Document = {
         "stability": level.value if level is not None else "",
-        "served": True,
+        "served": version.served,
         "lifecycle": lifecycle.document(version.lifecycle),
         "columns": {column.name: {"path": column.path, "type": column.type} for column in version.columns},
         "selectable": sorted(version.selectable),

@@ -46,7 +46,7 @@ HANDLER_OPTIONS = ("operations", "subresources", "order", "timeout_seconds", "th
 
 @dataclass(frozen=True, slots=True)
 class KindDeclaration:
-    """One served version of a kind, as a plugin declared it, and what it says about the kind as a whole."""
+    """One version of a kind, as a plugin declared it, and what it says about the kind as a whole."""
 
     model: type
     group: str
@@ -68,6 +68,7 @@ class KindDeclaration:
     source: str
     life: Lifecycle = UNSAID
     waived: Mapping[str, str] = field(default_factory=dict)
+    served: bool = True
 
 
 class Plugin:
@@ -109,6 +110,7 @@ class Plugin:
         owner: str | None = None,
         deprecated: str | bool | Release = False,
         storage: bool = False,
+        served: bool = True,
         introduced: Release | None = None,
         removed: Release | None = None,
         successor: str = "",
@@ -123,6 +125,9 @@ class Plugin:
         otherwise the kind's actor alone does. `selectable` are JSONPaths that field selectors may name. `deprecated` sends a
         Warning with every answer (a text, or a Release or True for one that names the successor and the end). The stored version is
         the one with `storage=True`, or the most preferred of those that are not deprecated.
+
+        `served=False`: nobody can ask for the version any more, but what is stored in it is still read, in the others. Take it out
+        altogether when nothing is: `skep registry migrate` sees to that.
 
         `ttl` is the path of the seconds after which objects are deleted, counted from their creation, or a `Ttl`.
 
@@ -155,6 +160,7 @@ class Plugin:
                 source=_caller(),
                 life=life,
                 waived=dict(waive or {}),
+                served=served,
             )
         )
 
@@ -299,11 +305,7 @@ def _kind(
     declarations: Sequence[KindDeclaration], owners: dict[type, str], converters: Sequence[Converter]
 ) -> tuple[Kind, list[str]]:
     ordered = sorted(declarations, key=lambda declaration: version_key(declaration.version))
-    chosen = [declaration for declaration in ordered if declaration.storage]
-    if len(chosen) > 1:
-        raise ValueError(f"two versions say storage=True: {chosen[0].version} and {chosen[1].version}; objects are stored in one")
-    current = [declaration for declaration in ordered if not declaration.deprecated]
-    first = chosen[0] if chosen else (current or ordered)[0]
+    first = _stored(ordered)
     for other in ordered:
         _check_agreement(other, first)
         _check_paths(other)
@@ -332,6 +334,21 @@ def _kind(
         source=first.source,
     )
     return kind, problems
+
+
+def _stored(ordered: Sequence[KindDeclaration]) -> KindDeclaration:
+    """The version that objects are stored in. Raises ValueError."""
+    chosen = [declaration for declaration in ordered if declaration.storage]
+    if len(chosen) > 1:
+        raise ValueError(f"two versions say storage=True: {chosen[0].version} and {chosen[1].version}; objects are stored in one")
+    asked = [declaration for declaration in ordered if declaration.served]
+    if not asked:
+        raise ValueError("no version of it is served: nobody could ask for its objects")
+    current = [declaration for declaration in asked if not declaration.deprecated]
+    first = chosen[0] if chosen else (current or asked)[0]
+    if not first.served:
+        raise ValueError(f"it is stored in {first.version}, which is not served: store it in one that is")
+    return first
 
 
 def _check_agreement(other: KindDeclaration, first: KindDeclaration) -> None:
@@ -394,6 +411,7 @@ def _version(declaration: KindDeclaration, current: KindDeclaration) -> Version:
         lifecycle=life,
         waived=declaration.waived,
         source=declaration.source,
+        served=declaration.served,
     )
 
 

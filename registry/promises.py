@@ -25,7 +25,7 @@ RANK = {Stability.GA: 2, Stability.BETA: 1, Stability.ALPHA: 0, None: -1}
 def contradictions(kinds: Iterable[Kind]) -> list[str]:
     """What is declared about lives that cannot be so, in sentences with file and line."""
     listed = [kind for kind in kinds if not kind.strategy.builtin]
-    served = {(version.api_version, version.kind) for kind in listed for version in kind.versions}
+    served = {(version.api_version, version.kind) for kind in listed for version in kind.served}
     problems: list[str] = []
     for kind in listed:
         for version in kind.versions:
@@ -48,8 +48,10 @@ def _untrue(kind: Kind, version: Version, served: set[tuple[str, str]]) -> Itera
         return
     heir = successor_of(kind, version)
     if heir is version or (heir is None and ("/" not in life.successor or (life.successor, version.kind) not in served)):
-        names = ", ".join(each.name for each in kind.versions if each is not version) or "no other"
+        names = ", ".join(each.name for each in kind.served if each is not version) or "no other"
         yield _finding(103, kind, version, f"the successor {life.successor!r} is no other version of it; there is {names}")
+    elif heir is not None and not heir.served:
+        yield _finding(103, kind, version, f"the successor {life.successor!r} is not served")
     elif heir is not None and RANK[stability(heir.name)] < RANK[stability(version.name)]:
         yield _finding(104, kind, version, f"the successor {heir.name} is less stable than {version.name}")
 
@@ -66,7 +68,8 @@ def broken(kind: Kind, release: Release | None) -> list[Finding]:
     for version in kind.versions:
         heir = successor_of(kind, version)
         successor = None if heir is None else (heir.name, heir.lifecycle)
-        named = [*promises(version.name, version.lifecycle, successor), *_passed(version.lifecycle, release)]
+        named = list(promises(version.name, version.lifecycle, successor))
+        named += _passed(version.lifecycle, release) if version.served else ()
         findings = (_finding(number, kind, version, message) for number, message in named)
         found += [waived(each, version.waived) for each in findings]
     return found

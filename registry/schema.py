@@ -54,7 +54,7 @@ class Schema:
     """
 
     def __init__(self, node: Node, dialect: Dialect = Dialect.CUSTOM) -> None:
-        self._node = _with_defaults(node, "")
+        self._node = with_defaults(node, "")
         self.dialect = dialect
         self._whole = _Part(self._node, dialect, "")
         self._parts: dict[str, _Part] = {}
@@ -67,6 +67,11 @@ class Schema:
     @property
     def published(self) -> Document | None:
         """The schema as clients are shown it, if it came as a document; None: as its node says."""
+        return None
+
+    @property
+    def digest(self) -> bytes | None:
+        """Of all that is published, if that came as a document: a name that no other has."""
         return None
 
     def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
@@ -227,18 +232,21 @@ def _without_list_types(node: Node) -> Node:
 
 def _only(node: Node, name: str) -> Node:
     """A root that knows one field and lets all others alone."""
-    return Node(type="object", name=node.name, properties={name: node.properties[name]}, preserve=True)
+    known = node.properties.get(name, node.additional) or Node(type="object", preserve=node.preserve)
+    return Node(type="object", name=node.name, properties={name: known}, preserve=True)
 
 
-def _with_defaults(node: Node, path: str) -> Node:
-    """The tree with every default in its one form. Raises ValueError for a default that breaks the rules of its own node."""
-    properties = {key: _with_defaults(child, f"{path}.{key}") for key, child in node.properties.items()}
-    node = replace(
-        node,
-        properties=properties,
-        additional=_with_defaults(node.additional, f"{path}.*") if node.additional is not None else None,
-        items=_with_defaults(node.items, f"{path}[]") if node.items is not None else None,
-    )
+def with_defaults(node: Node, path: str = "") -> Node:
+    """The tree with every default in its one form, sharing what had none with the one that came in.
+
+    Raises ValueError for a default that breaks the rules of its own node.
+    """
+    properties = {key: with_defaults(child, f"{path}.{key}") for key, child in node.properties.items()}
+    additional = with_defaults(node.additional, f"{path}.*") if node.additional is not None else None
+    items = with_defaults(node.items, f"{path}[]") if node.items is not None else None
+    same = additional is node.additional and items is node.items
+    if not (same and all(child is node.properties[key] for key, child in properties.items())):
+        node = replace(node, properties=properties, additional=additional, items=items)
     if not node.has_default:
         return node
     unknown: list[str] = []
@@ -246,4 +254,4 @@ def _with_defaults(node: Node, path: str) -> Node:
     wrong = [f"unknown field {field}" for field in unknown] + [str(cause) for cause in check(node, default)]
     if wrong:
         raise ValueError(f"the default of {path.lstrip('.') or 'the root'} is not valid: {'; '.join(wrong)}")
-    return replace(node, default=default)
+    return node if default is node.default else replace(node, default=default)

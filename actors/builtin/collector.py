@@ -9,7 +9,7 @@ What it promises: owners are matched by uid; one with the same name and another 
 only says what is worth a look: before anything is deleted, the newest state has been asked for the object and for each owner that
 seems to be gone, and the deletion is for the object as it was then. Nothing depends on having seen a deletion, so it can be stopped
 at any point and started again. An object whose owner cannot be looked for (its kind is not served, or it has a namespace and the
-object has none) is left alone, and the log says so. Events do not take part.
+object has none) is left alone, and the log says so; it is looked at again when kinds came. Events do not take part.
 """
 
 from __future__ import annotations
@@ -53,6 +53,7 @@ class Collector:
         self._graph = Graph(census.get)
         self._gone: OrderedDict[tuple[str, Ref], None] = OrderedDict()  # known not to exist; no uid is given twice
         self._unknown: set[tuple[str, str, str]] = set()  # owners that cannot be looked for, of which the log says so already
+        self._left_alone: OrderedDict[str, None] = OrderedDict()  # objects with such owners, by uid
         self._pool: Pool[str] = Pool(self._look, around, CONCURRENCY)
         self.run = self._pool.run
         self.stop = self._pool.stop
@@ -69,6 +70,12 @@ class Collector:
             return
         for uid in self._graph.take(old, new):
             self._pool.add(uid)
+
+    def kinds_came(self) -> None:
+        """There are kinds that there were not: an owner that could not be looked for may be of one of them."""
+        self._unknown.clear()
+        while self._left_alone:
+            self._pool.add(self._left_alone.popitem()[0])
 
     async def _look(self, uid: str) -> None:
         """Drives one object to where it should be."""
@@ -123,6 +130,9 @@ class Collector:
         ref = self._address(owner, dependent)
         if ref is None:
             self._tell_unknown(owner, dependent)
+            self._left_alone[dependent.uid] = None
+            while len(self._left_alone) > _REMEMBERED:
+                self._left_alone.popitem(last=False)
             return Standing.UNKNOWN
         found = await self._reach.find(ref)
         if found is not None and found.uid == owner.uid:

@@ -14,9 +14,12 @@ import msgspec
 from registry.builtin.common import NAME, builtin, version
 from registry.builtin.customresourcedefinition_checks import check
 from registry.builtin.webhooks import WebhookClientConfig
+from registry.custom import keywords
 from registry.kinds import Column, Document, Kind, Printer
 from registry.names import dns1123_subdomain
+from registry.nodes import TOLD
 from registry.resource import Format, ListMap, Meta, Object, OmitEmpty, PreserveUnknown, Struct, Time
+from registry.schema import Outcome, Schema
 
 GROUP = "apiextensions.k8s.io"
 PLURAL = "customresourcedefinitions"
@@ -159,6 +162,37 @@ class CustomResourceDefinition(Object):
     status: Annotated[CustomResourceDefinitionStatus | None, Meta(description="What became of it.")] = None
 
 
+class DefinitionSchema(Schema):
+    """The schema of definitions: it knows the keywords of the schemas in them as well, at any depth."""
+
+    def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
+        """See `Schema`. What is of a wrong type in a schema is left for `check`."""
+        outcome = super().apply(document, old=old, part=part)
+        return outcome if part or outcome.unreadable else _with_keywords(outcome)
+
+    def again(self, document: Document, tidied: Document, *, part: str = "") -> Document | None:
+        """See `Schema`."""
+        return super().again(document, tidied, part=part) if part else None
+
+
+def _with_keywords(outcome: Outcome) -> Outcome:
+    """The outcome without what no schema has."""
+    spec: Document = outcome.document.get("spec") or {}
+    versions = spec.get("versions")
+    if not isinstance(versions, list):
+        return outcome
+    unknown, told = list(outcome.unknown), []
+    for at, each in enumerate(versions):
+        schema = (each.get("schema") or {}).get("openAPIV3Schema") if isinstance(each, dict) else None
+        read = keywords.read(schema, f"spec.versions[{at}].schema.openAPIV3Schema") if isinstance(schema, dict) else None
+        if read is None or read.causes:
+            told.append(each)
+        else:
+            unknown += read.unknown
+            told.append({**each, "schema": {**each["schema"], "openAPIV3Schema": read.schema}})
+    return outcome._replace(document={**outcome.document, "spec": {**spec, "versions": told}}, unknown=tuple(unknown[:TOLD]))
+
+
 def prepare(new: Document, old: Document | None) -> Document:
     """What is not said is filled in, and the storage version is among the stored ones from now on."""
     spec = with_defaults(new.get("spec") or {})
@@ -196,6 +230,7 @@ TABLE = Printer((NAME, Column("Created At", "", "date", "When the definition was
 
 def _kind() -> Kind:
     v1 = version(CustomResourceDefinition, GROUP, "v1", "CustomResourceDefinition", TABLE)
+    v1 = replace(v1, schema=DefinitionSchema(v1.schema.node, v1.schema.dialect))
     kind = builtin(
         "CustomResourceDefinition",
         PLURAL,

@@ -15,12 +15,13 @@ What it promises:
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from typing import Any
 
 from registry.cel import checking, costs, macros, signatures, tree, types
 from registry.cel.kubernetes import KUBERNETES, Access, Question
+from registry.cel.libraries import libraries
 from registry.cel.running import Frame, Function, Run, Unsupported, runnable
 from registry.cel.standard import STANDARD
 from registry.cel.texts import TEXTS
@@ -53,7 +54,7 @@ STEPS = 1_000_000
 
 ANY = "any"
 AUTHORIZER = "authorizer"
-_FUNCTIONS: Mapping[str, Function] = {**STANDARD, **TEXTS, **KUBERNETES}
+_FUNCTIONS: Mapping[str, Function] = {**STANDARD, **TEXTS, **KUBERNETES, **libraries(KUBERNETES)}
 _NAMES = {"dyn": "any", "null_type": "null"}
 
 
@@ -106,6 +107,8 @@ _Declared = tuple[tuple[str, str | tuple[tuple[str, str], ...]], ...]
 def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Program:
     """Remembered: what is compiled to see whether it can be is soon compiled to be evaluated."""
     _readable(text)
+    if _has_macro(text):
+        return _by_types(text, variables, wanted)
     shapes = {name: fields for name, fields in variables if not isinstance(fields, str)}
     try:
         expression = _environment(_flat(variables, _tested(text))).compile(text)
@@ -116,14 +119,44 @@ def _compiled(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Progr
     problems = [_located(text, checked.offsets, at, what) for at, what in _unknown_fields(checked.root, shapes)]
     if problems:
         raise CompileError(_shortened("\n".join(problems)))
-    if wanted and made not in wanted:
-        said = f"must evaluate to {wanted[0]}" if len(wanted) == 1 else f"must evaluate to one of [{' '.join(wanted)}]"
-        raise CompileError(said)
+    _wanted(made, wanted)
     try:
         run = runnable(checked.root, {f"{name}.{inner}" for name, fields in shapes.items() for inner, _ in fields}, _FUNCTIONS)
     except Unsupported as error:
         raise CompileError(_located(text, checked.offsets, error.at, f"{error.what} is not supported")) from None
     return Program(text, made, frozenset(_names(checked.root)), run)
+
+
+def _has_macro(text: str) -> bool:
+    """Whether there are macros with two variables, which the library that checks does not know."""
+    if not any(f"{name}(" in text.replace(" ", "") for name in macros.TWO_VARIABLES):
+        return False
+    try:
+        parsed = tree.parse_unchecked(_environment(()).compile(text, disable_check=True).serialize())
+    except RuntimeError:
+        return False  # then it is told what is wrong
+    return any(map(macros.is_macro, tree.walk(parsed.root)))
+
+
+def _by_types(text: str, variables: _Declared, wanted: tuple[str, ...]) -> Program:
+    """The other way to compile, which knows all macros."""
+    known = {}
+    for name, kind in variables:
+        if isinstance(kind, str):
+            known[name] = signatures.type_named(kind)
+            continue
+        fields = {inner: signatures.type_named(of) for inner, of in kind if "." not in inner}
+        known[name] = types.Type(name, fields=fields)
+    program = compile_typed(text, known).program
+    made = _NAMES.get(program.type, program.type).replace("dyn", ANY)
+    _wanted(made, wanted)
+    return replace(program, type=made)
+
+
+def _wanted(made: str, wanted: Collection[str]) -> None:
+    if wanted and made not in wanted:
+        said = f"must evaluate to {next(iter(wanted))}" if len(wanted) == 1 else f"must evaluate to one of [{' '.join(wanted)}]"
+        raise CompileError(said)
 
 
 @dataclass(frozen=True, slots=True)

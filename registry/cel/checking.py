@@ -50,7 +50,7 @@ def check(root: Node, variables: Mapping[str, Type]) -> Typing:
 @dataclass(slots=True)
 class _Checker:
     scopes: list[dict[str, Type]]
-    bound: Bindings = field(default_factory=dict)
+    bound: Bindings = field(default_factory=Bindings)
     types: dict[int, Type] = field(default_factory=dict)
     calls: dict[int, tuple[Overload, ...]] = field(default_factory=dict)
     problems: list[tuple[int, str]] = field(default_factory=list)
@@ -142,7 +142,7 @@ class _Checker:
             if len(one.parameters) != len(given):
                 continue
             self.made += 1
-            before = len(self.bound)
+            before = self.bound.mark()
             fits = all(assign(fresh(to, self.made), each, self.bound) for to, each in zip(one.parameters, given, strict=True))
             if fits:
                 fitting.append(one)
@@ -152,7 +152,7 @@ class _Checker:
                     continue
                 if self._shown(made) != self._shown(result):
                     result = DYN
-            types.undo(self.bound, before)
+            self.bound.undo(before)
         self.calls[id(node)] = tuple(fitting)
         if result is not None:
             return result
@@ -167,12 +167,12 @@ class _Checker:
         first, *others = kinds
         made = first[0]
         for kind, at in others:
-            before = len(self.bound)
+            before = self.bound.mark()
             if not assign(made, kind, self.bound):
-                types.undo(self.bound, before)
+                self.bound.undo(before)
                 self._wrong(at, f"expected type '{self._shown(made)}' but found '{self._shown(kind)}'")
                 continue
-            made = kind if types.resolved(kind, self.bound).name == "dyn" else made
+            made = kind if self._shown(kind) == "dyn" else made
         return made
 
     def _list(self, node: ListOf) -> Type:

@@ -7,7 +7,7 @@ many times as there may be items. `MOST` stands for what has no bound.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import ceil
 from typing import NamedTuple
 
@@ -49,35 +49,55 @@ def most(root: Node, typing: Typing, variables: Mapping[str, Type]) -> int:
     return _Estimate(typing, variables).cost(root)
 
 
+class Entries(NamedTuple):
+    """How large what is in a list or map is: its keys (of a list: 1), and its values."""
+
+    keys: Size
+    values: Size
+
+    def either(self, other: Entries | None) -> Entries:
+        """As large as in one or the other."""
+        return self if other is None else Entries(_either(self.keys, other.keys), _either(self.values, other.values))
+
+
+class _Local(NamedTuple):
+    """What is known of a variable: what stands where it is from, its size, and that of what is in it."""
+
+    placed: Type | None = None
+    size: Size | None = None
+    entries: Entries | None = None
+
+
 class _Estimate:
     def __init__(self, typing: Typing, variables: Mapping[str, Type]) -> None:
         self._typing = typing
-        self._names: dict[str, Type | None] = dict(variables)
+        self._names = {name: _Local(kind) for name, kind in variables.items()}
         self._placed: dict[int, Type] = {}  # nodes that are on a way from a variable: what stands there
         self._sizes: dict[int, Size] = {}  # nodes whose size was computed
+        self._entries: dict[int, Entries] = {}  # nodes of which is known how large what is in them is
 
     def cost(self, node: Node) -> int:
         """The cost of a node with all below it; then its size can be asked for."""
         match node:
             case Ident():
-                self._place(node, self._names.get(node.name))
-                return 1
+                return self._ident(node)
             case Select():
                 return self._select(node)
             case Call():
                 return self._call(node)
             case ListOf():
-                return _sum(10, *map(self.cost, node.elements))
+                cost = _sum(10, *map(self.cost, node.elements))
+                self._entries[id(node)] = Entries(Size(1, 1), self._any(node.elements))
+                return cost
             case MapOf():
-                return _sum(30, *(self.cost(part) for key, value, _ in node.entries for part in (key, value)))
+                cost = _sum(30, *(self.cost(part) for key, value, _ in node.entries for part in (key, value)))
+                keys, values = [key for key, _, _ in node.entries], [value for _, value, _ in node.entries]
+                self._entries[id(node)] = Entries(self._any(keys), self._any(values))
+                return cost
             case Loop():
                 return self._loop(node)
             case Const() | Message():
                 return 0
-
-    def _place(self, node: Node, where: Type | None) -> None:
-        if where is not None:
-            self._placed[id(node)] = where
 
     def size(self, node: Node) -> Size:
         """How large the value of a node is."""
@@ -95,8 +115,25 @@ class _Estimate:
             return Size(0, placed.size)
         return Size(1, 1) if self._type(node).name in _FIXED else UNKNOWN
 
+    def _any(self, nodes: Sequence[Node]) -> Size:
+        sizes = [self.size(each) for each in nodes]
+        return Size(min((each.least for each in sizes), default=0), max((each.most for each in sizes), default=0))
+
     def _type(self, node: Node) -> Type:
         return self._typing.types[id(node)]
+
+    def _place(self, node: Node, where: Type | None) -> None:
+        if where is not None:
+            self._placed[id(node)] = where
+
+    def _ident(self, node: Ident) -> int:
+        local = self._names.get(node.name, _Local())
+        self._place(node, local.placed)
+        if local.placed is None and local.size is not None:
+            self._sizes[id(node)] = local.size
+        if local.entries is not None:
+            self._entries[id(node)] = local.entries
+        return 1
 
     def _select(self, node: Select) -> int:
         below = self.cost(node.operand)
@@ -106,30 +143,47 @@ class _Estimate:
         if placed is not None:
             self._place(node, _field(placed, node.field))
         of = self._type(node.operand)
-        return _sum(below, 1 if of.fields is not None or of.name in ("map", "dyn", "optional_type") else 0)
+        return _sum(below, 1 if of.fields is not None or of.name == "map" else 0)
 
     def _call(self, node: Call) -> int:
         operands = [node.target, *node.arguments] if node.target is not None else [*node.arguments]
         costs = [self.cost(each) for each in operands]
-        known = self._typing.calls.get(id(node), ())
-        if node.function == "_?._":
-            return _sum(1, *costs)
-        if node.function in ("_&&_", "_||_"):
-            return _sum(*costs)
-        if node.function == "_?_:_":
-            question, yes, no = costs
-            one, other = self.size(operands[1]), self.size(operands[2])
-            self._sizes[id(node)] = Size(min(one.least, other.least), max(one.most, other.most))
-            return _sum(question, max(yes, no))
-        for each in known:
-            self._indexed(node, each, operands)
-        own = [self._own(node, each, operands) for each in known]
+        match node.function:
+            case "_?._":
+                return _sum(1, *costs)
+            case "_&&_" | "_||_":
+                return _sum(*costs)
+            case "_?_:_":
+                self._sizes[id(node)] = _either(self.size(operands[1]), self.size(operands[2]))
+                self._both(node, operands[1], operands[2])
+                return _sum(costs[0], max(costs[1], costs[2]))
+            case "_[_]":
+                self._indexed(node, operands[0])
+            case "_+_":
+                self._both(node, operands[0], operands[1])
+            case "dyn":
+                self._same(node, operands[0])
+        own = [self._own(node, each, operands) for each in self._typing.calls.get(id(node), ())]
         return _sum(*costs, *([max(own)] if own else []))
 
-    def _indexed(self, node: Call, overload: Overload, operands: list[Node]) -> None:
-        placed = self._placed.get(id(operands[0])) if overload.function == "_[_]" else None
+    def _same(self, node: Node, other: Node) -> None:
+        """A node has the value of another one."""
+        self._sizes[id(node)] = self.size(other)
+        if id(other) in self._entries:
+            self._entries[id(node)] = self._entries[id(other)]
+
+    def _both(self, node: Node, one: Node, other: Node) -> None:
+        """What is in a node is from one or the other."""
+        found = [self._entries[id(each)] for each in (one, other) if id(each) in self._entries]
+        if found:
+            self._entries[id(node)] = found[0].either(found[-1])
+
+    def _indexed(self, node: Call, whole: Node) -> None:
+        placed, entries = self._placed.get(id(whole)), self._entries.get(id(whole))
         if placed is not None and placed.of:
             self._place(node, placed.of[-1])
+        elif entries is not None:
+            self._sizes[id(node)] = entries.values
 
     def _own(self, node: Call, overload: Overload, operands: list[Node]) -> int:
         rule = _RULES.get(overload.function)
@@ -137,8 +191,7 @@ class _Estimate:
             return 1
         cost, size = rule(overload, [self.size(each) for each in operands], self._item(operands[0]))
         if size is not None:
-            before = self._sizes.get(id(node), size)
-            self._sizes[id(node)] = Size(min(size.least, before.least), max(size.most, before.most))
+            self._sizes[id(node)] = _either(size, self._sizes.get(id(node), size))
         return cost
 
     def _item(self, node: Node) -> tuple[str, Size]:
@@ -150,24 +203,43 @@ class _Estimate:
             return kind.of[0].name, Size(0, placed.of[0].size)
         return kind.of[0].name, Size(1, 1) if kind.of[0].name in SCALARS else UNKNOWN
 
+    def _known(self, node: Node) -> _Local:
+        return _Local(self._placed.get(id(node)), self._sizes.get(id(node)), self._entries.get(id(node)))
+
     def _loop(self, node: Loop) -> int:
         before = _sum(self.cost(node.over), self.cost(node.initial))
-        placed = self._placed.get(id(node.over))
-        hidden = {name: self._names.get(name) for name in (node.variable, node.second, node.accumulator)}
-        self._names.update(dict.fromkeys(hidden))
-        if placed is not None and placed.of:
-            by_value = placed.name == "list" and node.second
-            self._names[node.variable] = None if by_value else placed.of[0]
-            if node.second:
-                self._names[node.second] = placed.of[-1]
+        hidden = {name: self._names.get(name, _Local()) for name in (node.variable, node.second, node.accumulator)}
+        self._names[node.accumulator] = self._known(node.initial)
+        first, second = self._variables(node)
+        self._names.update({node.variable: first, node.second: second} if node.second else {node.variable: first})
         each = _sum(self.cost(node.condition), self.cost(node.step))
-        self._names.update(hidden)
-        self._names[node.accumulator] = None
+        for name in (node.variable, node.second):
+            self._names[name] = hidden[name]
+        self._names[node.accumulator] = self._known(node.initial)
         after = self.cost(node.result)
         self._names.update(hidden)
         count = self.size(node.over)
-        self._sizes[id(node)] = count
+        if isinstance(node.condition, Const) and node.condition.value is False:  # it only gives a value a name
+            self._same(node, node.result)
+        elif isinstance(node.initial, ListOf):
+            self._sizes[id(node)] = count
+            if id(node.step) in self._entries:
+                self._entries[id(node)] = self._entries[id(node.step)]
         return _sum(before, after, min(count.most * each, MOST))
+
+    def _variables(self, node: Loop) -> tuple[_Local, _Local]:
+        """What is known of the variables of a loop."""
+        placed, entries = self._placed.get(id(node.over)), self._entries.get(id(node.over))
+        by_place = (placed.of[0], placed.of[-1]) if placed is not None and placed.of else (None, None)
+        keys, values = entries if entries is not None else (None, None)
+        key, value = _Local(by_place[0], keys), _Local(by_place[1], values)
+        if self._type(node.over).name == "map":
+            return key, value
+        return (_Local(size=Size(1, 1)), value) if node.second else (value, value)
+
+
+def _either(one: Size, other: Size) -> Size:
+    return Size(min(one.least, other.least), max(one.most, other.most))
 
 
 def _field(whole: Type, name: str) -> Type | None:
@@ -282,7 +354,7 @@ def _ip(overload: Overload, sizes: list[Size], item: tuple[str, Size]) -> _Cost:
 _RULES: Mapping[str, _Rule] = {
     "bytes": _bytes_of,
     "string": _string_of,
-    "format": _walk(0),
+    "format": lambda overload, sizes, item: (sizes[0].walked(), sizes[0].plus(sizes[1])),
     "strings.quote": lambda overload, sizes, item: (sizes[0].walked(), Size(sizes[0].least, min(sizes[0].most * 2, MOST))),
     "startsWith": _walk(1),
     "endsWith": _walk(1),

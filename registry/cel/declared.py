@@ -23,6 +23,10 @@ _TYPES: dict[str, Any] = {
     "url": _T.AbstractType("kubernetes.URL"),
     "ip": _T.AbstractType("net.IP"),
     "cidr": _T.AbstractType("net.CIDR"),
+    "format": _T.AbstractType("kubernetes.NamedFormat"),
+    "formats": _T.DYN,  # optional values have no type that could be said here
+    "complaints": _T.DYN,
+    "semver": _T.AbstractType("kubernetes.Semver"),
     "authorizer": _T.AbstractType("kubernetes.authorization.Authorizer"),
     "path": _T.AbstractType("kubernetes.authorization.PathCheck"),
     "group": _T.AbstractType("kubernetes.authorization.GroupCheck"),

@@ -266,6 +266,8 @@ _AFTER: Mapping[str, tuple[str, ...]] = {
     "subresource": ("resource",),
     "namespace": ("resource",),
     "name": ("resource",),
+    "fieldSelector": ("resource",),
+    "labelSelector": ("resource",),
 }
 """What may be said after what."""
 

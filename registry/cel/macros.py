@@ -18,7 +18,7 @@ TWO_VARIABLES = frozenset({"all", "exists", "existsOne", "exists_one", "transfor
 
 
 def expanded(node: Node, variables: Collection[str], functions: Collection[str], names: Collection[str]) -> Node:
-    """The expression with its macros expanded. `functions` and `names` (of types) have dots; no variable of `variables` has one."""
+    """The expression with its macros expanded. `functions`, `names` of types, and `variables` may have dots."""
     inside = _Inside(variables, functions, names)
     return inside.of(node)
 
@@ -42,7 +42,7 @@ class _Inside:
         match node:
             case Select():
                 dotted = _dotted(node)
-                if dotted in self._names and dotted.partition(".")[0] not in self._variables:
+                if dotted in self._variables or (dotted in self._names and dotted.partition(".")[0] not in self._variables):
                     return Ident(dotted, node.at)
                 return replace(node, operand=self.of(node.operand))
             case Call():

@@ -78,12 +78,39 @@ cidr.containsCIDR(cidr) bool
 cidr.ip() ip
 cidr.masked() cidr
 cidr.prefixLength() int
+format.named(string) formats
+format.dns1123Label() format
+format.dns1123Subdomain() format
+format.dns1035Label() format
+format.qualifiedName() format
+format.dns1123LabelPrefix() format
+format.dns1123SubdomainPrefix() format
+format.dns1035LabelPrefix() format
+format.labelValue() format
+format.uri() format
+format.uuid() format
+format.byte() format
+format.date() format
+format.datetime() format
+format.validate(string) complaints
+semver(string) semver
+semver(string, bool) semver
+isSemver(string) bool
+isSemver(string, bool) bool
+semver.major() int
+semver.minor() int
+semver.patch() int
+semver.isGreaterThan(semver) bool
+semver.isLessThan(semver) bool
+semver.compareTo(semver) int
 authorizer.path(string) path
 authorizer.group(string) group
 group.resource(string) resource
 resource.subresource(string) resource
 resource.namespace(string) resource
 resource.name(string) resource
+resource.fieldSelector(string) resource
+resource.labelSelector(string) resource
 resource.check(string) decision
 path.check(string) decision
 decision.allowed() bool
@@ -93,7 +120,14 @@ decision.error() string
 """
 """One overload in a line: the target before the dot, the types of the arguments, the type of the result."""
 
-GLOBAL = frozenset({"strings.quote", "sets.contains", "sets.equivalent", "sets.intersects", "ip.isCanonical"})
+GLOBAL = frozenset(
+    {"strings.quote", "sets.contains", "sets.equivalent", "sets.intersects", "ip.isCanonical"}
+    | {
+        line.partition("(")[0]
+        for line in SIGNATURES.split("\n")
+        if line.startswith("format.") and not line.startswith("format.validate")
+    }
+)
 """Functions whose names have a dot: what stands before it is no target."""
 
 _COMPARED = ("int", "uint", "double")
@@ -139,6 +173,7 @@ int(uint) int
 int(double) int
 int(string) int
 int(timestamp) int
+int(duration) int
 uint(uint) uint
 uint(int) uint
 uint(double) uint
@@ -163,6 +198,7 @@ bool(bool) bool
 bool(string) bool
 duration(duration) duration
 duration(string) duration
+duration(int) duration
 timestamp(timestamp) timestamp
 timestamp(string) timestamp
 timestamp(int) timestamp
@@ -200,6 +236,7 @@ _NAMES = {
     "format": "kubernetes.NamedFormat",
     "formats": "optional<kubernetes.NamedFormat>",
     "complaints": "optional<list<string>>",
+    "semver": "kubernetes.Semver",
     "authorizer": "kubernetes.authorization.Authorizer",
     "path": "kubernetes.authorization.PathCheck",
     "group": "kubernetes.authorization.GroupCheck",
@@ -233,6 +270,11 @@ def overloads() -> dict[str, tuple[Overload, ...]]:
             one = _overload(line, _NAMES)
             found.setdefault(one.function, []).append(one)
     return {name: tuple(each) for name, each in found.items()}
+
+
+def type_named(name: str) -> Type:
+    """A type by the name that `SIGNATURES` has for it."""
+    return types.read(_NAMES.get(name, name))
 
 
 def _generated() -> list[str]:

@@ -210,6 +210,8 @@ def _as_int(meter: Meter, value: Any) -> int:
         return int64(_whole(value))
     if kind is Timestamp:
         return int(value.nanos // times.SECOND)
+    if kind is Duration:
+        return int(value.nanos)
     return no_overload("int", value)
 
 
@@ -300,6 +302,8 @@ def _as_duration(meter: Meter, value: Any) -> Duration:
     del meter
     if type(value) is str:
         return times.parse_duration(value)
+    if type(value) is int:
+        return times.duration(value)
     return value if type(value) is Duration else no_overload("duration", value)
 
 

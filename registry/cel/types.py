@@ -32,8 +32,37 @@ _PLAIN = {each.name: each for each in (DYN, NULL, BOOL, INT, UINT, DOUBLE, STRIN
 _GENERIC = {"list": "list", "map": "map", "optional": "optional_type", "type": "type"}
 _NEVER_NULL = SCALARS - {"timestamp", "duration"} | {"string", "bytes", "list", "map", "type", "optional_type"}
 
-Bindings = dict[str, Type]
-"""What type variables have turned out to be, by their names."""
+
+class Bindings:
+    """What type variables have turned out to be, by their names. What was tried in vain can be undone."""
+
+    __slots__ = ("_found", "_journal")
+
+    def __init__(self) -> None:
+        self._found: dict[str, Type] = {}
+        self._journal: list[tuple[str, Type | None]] = []
+
+    def get(self, name: str) -> Type | None:
+        """What a variable is; None: it is not known yet."""
+        return self._found.get(name)
+
+    def bind(self, name: str, kind: Type) -> None:
+        """A variable turns out to be a type, or a more general one than it seemed."""
+        self._journal.append((name, self._found.get(name)))
+        self._found[name] = kind
+
+    def mark(self) -> int:
+        """Where `undo` goes back to."""
+        return len(self._journal)
+
+    def undo(self, mark: int) -> None:
+        """Forgets what was bound since."""
+        while len(self._journal) > mark:
+            name, before = self._journal.pop()
+            if before is None:
+                del self._found[name]
+            else:
+                self._found[name] = before
 
 
 def list_of(item: Type) -> Type:
@@ -89,8 +118,8 @@ def shown(kind: Type, bound: Bindings) -> str:
 
 def resolved(kind: Type, bound: Bindings) -> Type:
     """What a type has turned out to be, its parameters aside."""
-    while kind.name == "var" and kind.of[0].name in bound:
-        kind = bound[kind.of[0].name]
+    while kind.name == "var" and (found := bound.get(kind.of[0].name)) is not None:
+        kind = found
     return kind
 
 
@@ -113,8 +142,12 @@ def fresh(kind: Type, number: int) -> Type:
 
 def assign(to: Type, given: Type, bound: Bindings) -> bool:
     """Whether a value of a type can be one of another; then `bound` knows what that says of their variables."""
+    name = _last(to, bound)
     to, given = resolved(to, bound), resolved(given, bound)
     if to is given:
+        return True
+    if name and to.name != "var" and _is_wider(given, to, bound):
+        bound.bind(name, given)
         return True
     if to.name == "var" or given.name == "var":
         variable, other = (to, given) if to.name == "var" else (given, to)
@@ -122,12 +155,14 @@ def assign(to: Type, given: Type, bound: Bindings) -> bool:
             return True
         if _mentions(other, variable.of[0].name, bound):
             return False
-        bound[variable.of[0].name] = other
+        bound.bind(variable.of[0].name, other)
         return True
     if {to.name, given.name} & {"dyn", "!error!"}:
         return True
     if to.name == "null" or given.name == "null":
         return to.name == given.name or (given if to.name == "null" else to).name not in _NEVER_NULL
+    if to.name == "type" and given.name == "type":
+        return True
     if to.name != given.name or len(to.of) != len(given.of):
         return False
     return all(assign(one, other, bound) for one, other in zip(to.of, given.of, strict=True))
@@ -140,7 +175,20 @@ def _mentions(kind: Type, name: str, bound: Bindings) -> bool:
     return any(_mentions(each, name, bound) for each in kind.of)
 
 
-def undo(bound: Bindings, before: int) -> None:
-    """Forgets what was bound after there were so many. Nothing is ever bound twice."""
-    while len(bound) > before:
-        bound.popitem()
+def _last(kind: Type, bound: Bindings) -> str:
+    """The variable that holds what a type has turned out to be; empty: it is none."""
+    name = ""
+    while kind.name == "var" and (found := bound.get(kind.of[0].name)) is not None:
+        name, kind = kind.of[0].name, found
+    return name
+
+
+def _is_wider(one: Type, other: Type, bound: Bindings) -> bool:
+    """Whether a type is another one that says less: anything instead of something, at some place."""
+    one, other = resolved(one, bound), resolved(other, bound)
+    if one.name == "dyn":
+        return other.name not in ("dyn", "!error!", "var")
+    if one.name != other.name or len(one.of) != len(other.of) or one.name == "var":
+        return False
+    pairs = list(zip(one.of, other.of, strict=True))
+    return any(_is_wider(a, b, bound) for a, b in pairs) and all(a.name == b.name or _is_wider(a, b, bound) for a, b in pairs)

@@ -94,7 +94,7 @@ class CustomWays(Ways):
             return self._settled({**document, "apiVersion": target}, target)
         question = Question(target, _encode(document))
         pin = self._pinned.get(question)
-        if pin is None:
+        if pin is None or not pin.known:
             raise Unasked(self, question)
         try:
             made = _taken(document, pin.answer, target)

@@ -15,7 +15,7 @@ from msgspec import UNSET
 from registry.custom.clauses import Clause, clause_of, examine
 from registry.errors import Cause
 from registry.formats import FORMATS, linear_searcher
-from registry.nodes import TOLD, Document, Node
+from registry.nodes import TOLD, Document, Node, same
 
 _Schema = dict[str, Any]
 _NULL = {"type": "null"}
@@ -58,13 +58,10 @@ class Junctors:
         clause = self._part(part)
         if clause is None or (part and part not in document):
             return []
-        before: Any = UNSET if old is None else old
-        if not part:
-            found = examine(clause, document, before, "", "", "<nil>")
-        else:
-            before = before.get(part, UNSET) if isinstance(before, dict) else UNSET
-            found = examine(clause, document[part], before, part, "", part)
-        return found.causes[:TOLD]
+        value, before = (document[part], (old or {}).get(part, UNSET)) if part else (document, UNSET if old is None else old)
+        if before is not UNSET and same(value, before):
+            return []
+        return examine(clause, value, before, part, "", part or "<nil>").causes[:TOLD]
 
     def _part(self, part: str) -> Clause | None:
         return self._clause.properties.get(part) if part else self._clause
@@ -75,10 +72,13 @@ def _validator(clause: Clause | None) -> Callable[[Any], bool]:
     schema = translation.outer(clause) if clause is not None else None
     if not schema:
         return lambda value: True
-    from jsonschema_rs import Draft7Validator
+    from jsonschema_rs import Draft7Validator, ReferencingError
 
-    # Strings have no patterns of their own here, so no engine for them is at work.
-    validator = Draft7Validator(schema, formats=translation.formats, validate_formats=True)
+    # Patterns are among the formats, so no engine for them is at work; and what looks like a reference is never followed.
+    try:
+        validator = Draft7Validator(schema, formats=translation.formats, validate_formats=True, offline=True)
+    except (ValueError, ReferencingError):  # limits that make no sense, such as a length below zero
+        return lambda value: False
     return validator.is_valid
 
 

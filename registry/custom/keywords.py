@@ -10,8 +10,11 @@ Whoever reads a schema after this may recurse: it is no deeper than `DEEPEST`, a
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
+
+from msgspec import UNSET, UnsetType
 
 from registry import errors
 from registry.errors import Cause
@@ -114,15 +117,16 @@ class _Reader:
                 if len(self.unknown) < TOLD:
                     self.unknown.append(f"{path}.{keyword[:LONGEST_STEP]}")
             elif item is not None:
-                made[keyword] = self._held(holds, item, f"{path}.{keyword}", depth)
+                held = self._held(holds, item, f"{path}.{keyword}", depth)
+                if held is not UNSET:
+                    made[keyword] = held
         return made
 
     def _held(self, holds: str, value: Any, path: str, depth: int) -> Any:
+        """What a keyword holds; UNSET: something of a wrong type."""
         simple = _SIMPLE.get(holds)
         if simple is not None:
-            if not simple(value):
-                self._mistyped(value, path, holds)
-            return value
+            return value if simple(value) else self._mistyped(value, path, holds)
         if holds == SCHEMA_MAP and isinstance(value, dict):
             return {name: self.schema(child, f"{path}{named(name)}", depth + 1) for name, child in value.items()}
         if holds in (SCHEMAS, "schema or schemas") and isinstance(value, list):
@@ -130,15 +134,15 @@ class _Reader:
         if holds == "schema or boolean" and isinstance(value, bool):
             return value
         if holds in (SCHEMA_MAP, SCHEMAS):
-            self._mistyped(value, path, "object" if holds == SCHEMA_MAP else "array")
-            return None
+            return self._mistyped(value, path, "object" if holds == SCHEMA_MAP else "array")
         return self.schema(value, path, depth + 1)
 
-    def _mistyped(self, value: Any, path: str, wanted: str) -> None:
+    def _mistyped(self, value: Any, path: str, wanted: str) -> UnsetType:
         kind = type_name(value)
         wanted = _WANTED.get(wanted, wanted)
         if len(self.causes) < TOLD:
             self.causes.append(errors.type_invalid(path, kind, f'must be of type {wanted}: "{kind}"'))
+        return UNSET
 
 
 def _is_list_of(kind: type) -> Callable[[Any], bool]:
@@ -149,7 +153,7 @@ _SIMPLE: Mapping[str, Callable[[Any], bool]] = {
     "string": lambda value: isinstance(value, str),
     "boolean": lambda value: isinstance(value, bool),
     "integer": lambda value: type(value) is int and INT64[0] <= value <= INT64[1],
-    "number": lambda value: type(value) in (int, float),
+    "number": lambda value: type(value) in (int, float) and abs(value) <= sys.float_info.max,
     "array": lambda value: isinstance(value, list),
     "object": lambda value: isinstance(value, dict),
     "strings": _is_list_of(str),

@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 
-import msgspec
-
 from registry import expiring
 from registry.custom.conversion import Call, webhook_ways
 from registry.custom.definition import ColumnText, Definition, Names, VersionText
 from registry.custom.rules import compile_rules
-from registry.custom.schema import custom_schema
+from registry.custom.schema import late_schema
 from registry.jsonpath import JSONPath
 from registry.jsonpath import parse as parse_path
 from registry.kinds import EXTERNAL, Beside, Column, Kind, Scale, Strategy, Version
 from registry.names import version_key
 from registry.plugin import AGE, described
 from registry.schema import Schema
+from registry.ways import Ways
 
 TERMINATING = "create not allowed while custom resource definition is terminating"
 
+RULES = b"x-kubernetes-validations"
+
+ENDING_VERBS = ("delete", "deletecollection", "get", "list", "watch")
+VERBS = (*ENDING_VERBS[:4], "patch", "create", "update", "watch")
+"""What discovery says that can be done with objects; while their definition goes, nobody is led to write them."""
 Before = tuple[Definition, Kind]
 """A definition, and the kind that was made of it."""
 CallOf = Callable[[Definition], Call | None]
@@ -48,7 +52,7 @@ def kind_of(
     made = [known.get((text.name, bytes(text.schema.schema))) or _schema(definition, text) for text in texts]
     versions = tuple(_version(definition, text, names, schema) for text, schema in zip(texts, made, strict=True))
     schemas = {version.api_version: version.schema for version in versions}
-    ways = webhook_ways(names.kind, schemas, call_of(definition))
+    ways = _ways(definition, schemas, before) or webhook_ways(names.kind, schemas, call_of(definition))
     versions = tuple(replace(version, ways=ways, served=version.served and not hidden) for version in versions)
     storage = next(version for version, text in zip(versions, texts, strict=True) if text.storage)
     beside = storage.beside or Beside()
@@ -68,7 +72,21 @@ def kind_of(
         strategy=Strategy(check=expiring.check),
         defined=True,
         closed=TERMINATING if definition.deleting else "",
+        verbs=ENDING_VERBS if definition.deleting else VERBS,
     )
+
+
+def _ways(definition: Definition, schemas: dict[str, Schema], before: Before | None) -> Ways | None:
+    """The ways that there are already, if they would be the same: they remember what they have converted."""
+    if before is None or before[0].names.kind != definition.names.kind:
+        return None
+    known = {version.api_version: version.schema for version in before[1].versions}
+    same = known.keys() == schemas.keys() and all(known[name] is schema for name, schema in schemas.items())
+    return before[1].storage.ways if same and _conversion(before[0]) == _conversion(definition) else None
+
+
+def _conversion(definition: Definition) -> tuple[str, bytes]:
+    return definition.conversion.strategy, bytes(definition.conversion.webhook or b"")
 
 
 def _schemas(definition: Definition, kind: Kind) -> Iterator[tuple[tuple[str, bytes], Schema]]:
@@ -80,8 +98,9 @@ def _schemas(definition: Definition, kind: Kind) -> Iterator[tuple[tuple[str, by
 
 
 def _schema(definition: Definition, text: VersionText) -> Schema:
-    document = msgspec.json.decode(text.schema.schema)
-    return custom_schema(document, preserve_unknown=definition.preserve_unknown_fields, rules=compile_rules(document))
+    source = text.schema.schema
+    rules_of = compile_rules if RULES in bytes(source) else None
+    return late_schema(source, preserve_unknown=definition.preserve_unknown_fields, rules_of=rules_of)
 
 
 def _version(definition: Definition, text: VersionText, names: Names, schema: Schema) -> Version:

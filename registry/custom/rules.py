@@ -16,10 +16,10 @@ A rule is compiled when it is first asked. Until then a schema with rules costs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 from msgspec import UNSET
@@ -29,23 +29,18 @@ from registry.cel import CompileError, CostExceeded, EvaluationError, Meter, Typ
 from registry.cel.types import Type
 from registry.cel.values import NOTHING, Optional
 from registry.custom.rule_problems import problems
-from registry.custom.rule_types import RULES, Rule, children, reader_of, type_of
+from registry.custom.rule_types import RULES, Reader, Rule, children, escaped, reader_of, type_below, type_of
 from registry.errors import Cause
 from registry.nodes import LONGEST_STEP, TOLD, Document, below, same
 
-__all__ = ["NOT_CHECKED", "RULES", "Rules", "blocked", "compile_rules", "problems"]
+__all__ = ["RULES", "Rules", "compile_rules", "problems"]
 
 PER_RULE = 1_000_000
 BUDGET = 2_000_000
 """Steps that all rules of one write may take together: about a second at worst. A real server allows five times as much."""
+ASKING = 10
+"""Steps that it takes to ask a rule, whatever it says: many small values with small rules are work too."""
 LONGEST_MESSAGE = 5 * 1024
-_BLOCKING = frozenset(f"FieldValue{kind}" for kind in ("NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid"))
-NOT_CHECKED = Cause(
-    "FieldValueInvalid",
-    "Invalid value: null: some validation rules were not checked because the object was invalid; "
-    "correct the existing errors to complete validation",
-    "<nil>",
-)
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
@@ -60,11 +55,6 @@ def compile_rules(schema: Document) -> Rules | None:
     return None
 
 
-def blocked(causes: Iterable[Cause]) -> bool:
-    """Whether a document breaks its schema in a way that makes its rules not worth asking. Then `NOT_CHECKED` is told."""
-    return any(cause.reason in _BLOCKING for cause in causes)
-
-
 class Rules:
     """The rules of one schema, ready for use. Immutable, but for what is remembered."""
 
@@ -73,7 +63,7 @@ class Rules:
 
     @cached_property
     def _root(self) -> _Part:
-        return _Part(self._schema, "self", root=True)
+        return _Part(self._schema, type_of(self._schema, root=True), root=True)
 
     def check(self, new: Document, old: Document | None = None, part: str = "") -> list[Cause]:
         """Every broken rule. `new` has passed the schema, and so has `old`, which is what is stored; None: there is nothing yet.
@@ -83,8 +73,17 @@ class Rules:
         del part
         asking = _Asking()
         with suppress(_Enough):
-            asking.ask(self._root, new, UNSET if old is None else old, "", unchanged=False)
+            before = _NONE if old is None else _Value(_visible(old))
+            asking.ask(self._root, _Value(_visible(new)), before, "", unchanged=False)
         return asking.causes
+
+
+def _visible(document: Document) -> Document:
+    """An object without that of its metadata which rules cannot see, and which changes with every write."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return document
+    return {**document, "metadata": {key: metadata[key] for key in ("name", "generateName") if key in metadata}}
 
 
 class _Compiled:
@@ -111,9 +110,9 @@ class _Compiled:
 class _Part:
     """What of a schema has rules at or below it."""
 
-    def __init__(self, schema: Document, name: str, *, root: bool = False) -> None:
+    def __init__(self, schema: Document, kind: Type | None, *, root: bool = False) -> None:
         self._schema = schema
-        self._name = name
+        self._type = kind
         self._is_root = root
         self.scalar = schema.get("type") not in ("object", "array")
         self.rules = tuple(Rule.of(each) for each in schema.get(RULES) or ())
@@ -121,13 +120,14 @@ class _Part:
         self.values: _Part | None = None
         self.items: _Part | None = None
         self.keys = tuple(schema.get("x-kubernetes-list-map-keys") or ()) if schema.get("x-kubernetes-list-type") == "map" else ()
-        for kind, key, inner in children(schema, root=root):
-            made = _Part(inner, f"{name}.{key}")
+        self.is_compared = bool(self.rules) or schema.get("type") != "object"
+        for place, key, inner in children(schema, root=root):
+            made = _Part(inner, type_below(kind, place, key))
             if not made.rules and not made.below:
                 continue
-            if kind == "field":
+            if place == "field":
                 self.fields[key] = made
-            elif kind == "map":
+            elif place == "map":
                 self.values = made
             else:
                 self.items = made
@@ -140,8 +140,7 @@ class _Part:
     @cached_property
     def compiled(self) -> tuple[_Compiled, ...]:
         """Its own rules."""
-        kind = type_of(self._schema, self._name, root=self._is_root) if self.rules else None
-        return tuple(_Compiled(rule, kind) for rule in self.rules)
+        return tuple(_Compiled(rule, self._type) for rule in self.rules)
 
     @cached_property
     def about_changes(self) -> bool:
@@ -150,9 +149,33 @@ class _Part:
         return named or any(each.about_changes for each in self.below)
 
     @cached_property
-    def read(self) -> Any:
+    def read(self) -> Reader:
         """Makes a value one that rules see."""
         return reader_of(self._schema, root=self._is_root) or (lambda value: value)
+
+
+class _Value(NamedTuple):
+    """A value as it is in the document, and as rules see it: UNSET as long as none has asked."""
+
+    raw: Any
+    seen: Any = UNSET
+
+    def read(self, part: _Part) -> _Value:
+        """With what rules see."""
+        return _Value(self.raw, part.read(self.raw)) if self.seen is UNSET else self
+
+    def under(self, key: Any, called: Any = None) -> _Value:
+        """What is in it under a key, or at an index; nothing, if there is nothing. `called`: as rules call it."""
+        try:
+            raw = self.raw[key]
+        except (KeyError, IndexError, TypeError):
+            return _NONE
+        if self.seen is UNSET:
+            return _Value(raw)
+        return _Value(raw, self.seen[key if called is None else called])
+
+
+_NONE = _Value(UNSET)
 
 
 class _Enough(Exception):
@@ -166,51 +189,58 @@ class _Asking:
         self.causes: list[Cause] = []
         self._left = BUDGET
 
-    def ask(self, part: _Part, value: Any, old: Any, path: str, *, unchanged: bool) -> None:
-        if value is None:
+    def ask(self, part: _Part, value: _Value, old: _Value, path: str, *, unchanged: bool) -> None:
+        """`old` is the value that is known to be the same thing. `unchanged`: what is above it is as before."""
+        if value.raw is None:
             return
-        if old is not UNSET:
-            unchanged = value is old or same(value, old)
+        self._left -= 1
+        if not unchanged and old.raw is not UNSET:
+            # What has only fields below it is not compared: they are.
+            unchanged = value.raw is old.raw or (part.is_compared and same(value.raw, old.raw))
         if unchanged and not part.about_changes:
             return
         if part.rules:
-            self._rules(part, value, UNSET if old is None else old, path, unchanged=unchanged)
-        if isinstance(value, dict):
+            value = value.read(part)
+            old = old if old.raw is UNSET or old.raw is None else old.read(part)
+            self._rules(part, value, old, path, unchanged=unchanged)
+        if isinstance(value.raw, dict):
             self._object(part, value, old, path, unchanged=unchanged)
-        elif isinstance(value, list) and part.items is not None:
-            before = _by_key(part.keys, old)
-            for index, item in enumerate(value):
-                self.ask(part.items, item, before.get(_key(part.keys, item), UNSET), f"{path}[{index}]", unchanged=unchanged)
+        elif isinstance(value.raw, list) and part.items is not None:
+            before = _by_key(part.keys, old.raw)
+            for index, item in enumerate(value.raw):
+                at = before.get(_key(part.keys, item))
+                was = _NONE if at is None else old.under(at)
+                self.ask(part.items, value.under(index), was, f"{path}[{index}]", unchanged=unchanged)
 
-    def _object(self, part: _Part, value: Document, old: Any, path: str, *, unchanged: bool) -> None:
+    def _object(self, part: _Part, value: _Value, old: _Value, path: str, *, unchanged: bool) -> None:
         if part.values is None and not part.fields:
             return
-        before = old if isinstance(old, dict) else {}
-        for key, item in value.items():
+        for key in value.raw:
             inner = part.fields.get(key)
             if inner is not None:
-                self.ask(inner, item, before.get(key, UNSET), below(path, key), unchanged=unchanged)
+                called = escaped(key)
+                self.ask(inner, value.under(key, called), old.under(key, called), below(path, key), unchanged=unchanged)
             elif part.values is not None:
                 shown = key if len(key) <= LONGEST_STEP else f"{key[:LONGEST_STEP]}..."
-                self.ask(part.values, item, before.get(key, UNSET), f"{path}[{shown}]", unchanged=unchanged)
+                self.ask(part.values, value.under(key), old.under(key), f"{path}[{shown}]", unchanged=unchanged)
 
-    def _rules(self, part: _Part, value: Any, old: Any, path: str, *, unchanged: bool) -> None:
-        seen, before = part.read(value), UNSET if old is UNSET else part.read(old)
+    def _rules(self, part: _Part, value: _Value, old: _Value, path: str, *, unchanged: bool) -> None:
         for each in part.compiled:
             if each.program is None:
-                self._tell(part, value, path, f"rule compile error: {each.broken}")
+                self._tell(part, value.raw, path, f"rule compile error: {each.broken}")
                 continue
-            if (unchanged and not each.transition) or (each.transition and before is UNSET and not each.rule.optional):
+            if (unchanged and not each.transition) or (each.transition and old.seen is UNSET and not each.rule.optional):
                 continue
-            given = {"self": seen}
+            given = {"self": value.seen}
             if each.rule.optional:
-                given["oldSelf"] = NOTHING if before is UNSET else Optional(before, there=True)
-            elif before is not UNSET:
-                given["oldSelf"] = before
-            self._rule(part, each, each.program, given, value, path)
+                given["oldSelf"] = NOTHING if old.seen is UNSET else Optional(old.seen, there=True)
+            elif old.seen is not UNSET:
+                given["oldSelf"] = old.seen
+            self._rule(part, each, each.program, given, value.raw, path)
 
     def _rule(self, part: _Part, each: _Compiled, program: TypedProgram, given: dict[str, Any], value: Any, path: str) -> None:
         told = each.rule.told
+        self._left -= ASKING
         try:
             if self._evaluated(program, given) is True:
                 return
@@ -232,6 +262,8 @@ class _Asking:
     def _evaluated(self, program: TypedProgram, given: Mapping[str, Any]) -> Any:
         """The value. Raises EvaluationError and CostExceeded."""
         allowed = min(PER_RULE, self._left)
+        if allowed <= 0:
+            raise CostExceeded
         meter = Meter(allowed)
         try:
             return program.program.evaluate(given, meter)
@@ -248,7 +280,7 @@ class _Asking:
             except CostExceeded:
                 made, self._left = "", min(self._left, 0)
             said = made.strip() if isinstance(made, str) else ""
-            if said and "\n" not in said and len(said.encode()) <= LONGEST_MESSAGE:
+            if said and "\n" not in said and len(said.encode(errors="replace")) <= LONGEST_MESSAGE:
                 return said
         return each.rule.message.strip() or f"failed rule: {each.rule.rule.strip()}"
 
@@ -275,8 +307,8 @@ def _key(keys: tuple[str, ...], item: Any) -> bytes:
     return msgspec.json.encode([item.get(key) for key in keys]) if keys and isinstance(item, dict) else b""
 
 
-def _by_key(keys: tuple[str, ...], old: Any) -> dict[bytes, Any]:
-    """The items of a list before, by their keys: of a list of another type, it is not known which was which."""
+def _by_key(keys: tuple[str, ...], old: Any) -> dict[bytes, int]:
+    """Where the items of a list were before, by their keys: of a list of another type, it is not known which was which."""
     if not keys or not isinstance(old, list):
         return {}
-    return {_key(keys, item): item for item in old if isinstance(item, dict)}
+    return {_key(keys, item): at for at, item in enumerate(old) if isinstance(item, dict)}

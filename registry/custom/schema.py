@@ -12,9 +12,9 @@ junctors, embedded resources, restrictions on names - it is asked after the tree
 
 from __future__ import annotations
 
-import zlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cached_property
+from hashlib import sha256
 from typing import Protocol
 from weakref import WeakValueDictionary
 
@@ -23,6 +23,7 @@ from msgspec import UNSET
 from msgspec.structs import replace
 
 from registry import errors
+from registry.custom import keywords
 from registry.custom.embedded import Embedded
 from registry.custom.junctors import Junctors
 from registry.custom.tree import META_FIELDS, node_of_schema, root_of
@@ -42,9 +43,6 @@ NOT_CHECKED = errors.invalid(
     "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
 )
 
-WORTH_PACKING = 2_048
-"""Bytes of a source from which on it is held packed."""
-
 
 class Rules(Protocol):
     """Rules in expressions, of a whole schema; see `registry.custom.rules`."""
@@ -53,9 +51,20 @@ class Rules(Protocol):
         """What they say against an object."""
 
 
+RulesOf = Callable[[Document], Rules | None]
+"""Finds the rules of a schema; None: it has none."""
+
+
 def custom_schema(document: Document, *, preserve_unknown: bool = False, rules: Rules | None = None) -> CustomSchema:
     """The schema that an openAPIV3Schema is: one that `registry.custom.structural` has nothing against."""
-    return CustomSchema(_source_of(document, preserve_unknown=preserve_unknown), rules)
+    text = msgspec.Raw(msgspec.json.encode(document))
+    return late_schema(text, preserve_unknown=preserve_unknown, rules_of=None if rules is None else lambda _: rules)
+
+
+def late_schema(text: msgspec.Raw, *, preserve_unknown: bool = False, rules_of: RulesOf | None = None) -> CustomSchema:
+    """The schema of a text, which may be a part of a longer one that is held anyway: nothing is read of it, and nothing copied,
+    before that is needed. `rules_of` finds its rules in expressions then."""
+    return CustomSchema(_source_of(text, preserve_unknown=preserve_unknown), rules_of)
 
 
 class CustomSchema(Schema):
@@ -65,15 +74,16 @@ class CustomSchema(Schema):
     are asked once, by `against`.
     """
 
-    def __init__(self, source: _Source, rules: Rules | None) -> None:
+    def __init__(self, source: _Source, rules_of: RulesOf | None) -> None:
         self._source = source
-        self._rules = rules
+        self._rules_of = rules_of
         self.dialect = Dialect.CUSTOM
 
     @property
     def node(self) -> Node:
-        """The tree of the whole source: all of its keywords come out again in OpenAPI."""
-        return self._source.made.node
+        """The tree of the whole source: all of its keywords come out again in OpenAPI. Who only wants to see it does not make the
+        schema one that is in use: then it is made anew each time, and not held."""
+        return self._source.made.node if self._source.used else self._source.root()
 
     @property
     def document(self) -> Document:
@@ -81,8 +91,13 @@ class CustomSchema(Schema):
         return self._source.read()
 
     @property
-    def digest(self) -> int:
-        """The same for the same source: a cheap mark of what documents are made of it."""
+    def published(self) -> Document | None:
+        """The source: it is what was published before it came here."""
+        return {"type": "object", "x-kubernetes-preserve-unknown-fields": True} if self._source.preserve_unknown else self.document
+
+    @property
+    def digest(self) -> bytes:
+        """The same for the same source, and for no other: see `Schema.digest`."""
         return self._source.digest
 
     def apply(self, document: Document, *, old: Document | None = None, part: str = "") -> Outcome:
@@ -92,6 +107,10 @@ class CustomSchema(Schema):
     def again(self, document: Document, tidied: Document, *, part: str = "") -> Document | None:
         """The document in its one form; None: there may be something to be said about it. See `Schema.again`."""
         return self._source.made.again(document, tidied, part)
+
+    @cached_property
+    def _rules(self) -> Rules | None:
+        return None if self._rules_of is None else self._rules_of(self.document)
 
     def against(self, document: Document, old: Document | None, causes: Sequence[Cause]) -> Sequence[Cause]:
         """What the rules in expressions say; see `Schema.against`."""
@@ -105,36 +124,41 @@ class CustomSchema(Schema):
 class _Source:
     """What a schema is made of, and what was made of it when somebody first needed it."""
 
-    def __init__(self, packed: bytes, preserve_unknown: bool) -> None:
-        self.packed = packed
+    def __init__(self, text: msgspec.Raw, preserve_unknown: bool, digest: bytes) -> None:
+        self.text = text
         self.preserve_unknown = preserve_unknown
-
-    @property
-    def digest(self) -> int:
-        return zlib.crc32(self.packed, int(self.preserve_unknown))
+        self.digest = digest
 
     def read(self) -> Document:
-        text = zlib.decompress(self.packed) if self.packed[:1] != b"{" else self.packed
-        document: Document = msgspec.json.decode(text)
+        document: Document = msgspec.json.decode(self.text)
         return document
+
+    @property
+    def used(self) -> bool:
+        return "made" in vars(self)
 
     @cached_property
     def made(self) -> _Made:
-        return _Made(self.read(), preserve_unknown=self.preserve_unknown)
+        return _Made(self._understood(), preserve_unknown=self.preserve_unknown)
+
+    def root(self) -> Node:
+        return root_of(self._understood(), preserve_unknown=self.preserve_unknown)
+
+    def _understood(self) -> Document:
+        return keywords.read(self.read(), "").schema
 
 
-_sources: WeakValueDictionary[tuple[bytes, bool], _Source] = WeakValueDictionary()
-"""The sources that are in use: a memory of what is the same, which nothing but memory depends on."""
+_sources: WeakValueDictionary[bytes, _Source] = WeakValueDictionary()
+"""The sources that are in use, by digest: a memory of what is the same, which nothing but memory depends on."""
 
 
-def _source_of(document: Document, *, preserve_unknown: bool) -> _Source:
-    packed = msgspec.json.encode(document)
-    if len(packed) >= WORTH_PACKING:
-        packed = zlib.compress(packed)
-    key = (packed, preserve_unknown)
-    source = _sources.get(key)
+def _source_of(text: msgspec.Raw, *, preserve_unknown: bool) -> _Source:
+    digest = sha256(b"unknown" if preserve_unknown else b"")
+    digest.update(text)
+    name = digest.digest()
+    source = _sources.get(name)
     if source is None:
-        source = _sources[key] = _Source(packed, preserve_unknown)
+        source = _sources[name] = _Source(text, preserve_unknown, name)
     return source
 
 
@@ -145,8 +169,8 @@ class _Made:
         root = root_of(document, preserve_unknown=preserve_unknown)
         # What every object has is not asked for: metadata is often looked at apart from the rest.
         required = tuple(name for name in root.required if name not in META_FIELDS)
-        self._schema = Schema(replace(root, required=required))
-        self.node = root if required == root.required else replace(self._schema.node, required=root.required)
+        self._schema = Schema(root if required == root.required else replace(root, required=required))
+        self.node = root
         self._junctors = Junctors.of(document)
         self._embedded = Embedded.of(document)
         metadata = document.get("properties", {}).get("metadata")

@@ -11,9 +11,9 @@ Rules in expressions are not looked at here.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from registry import errors
 from registry.custom import keywords
@@ -24,7 +24,7 @@ from registry.custom.keywords import named
 from registry.custom.tree import META_FIELDS, node_of_schema, root_of
 from registry.errors import Cause
 from registry.nodes import TOLD, Document
-from registry.schema import Schema, settle
+from registry.schema import settle, with_defaults
 from registry.validation import check
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -241,11 +241,10 @@ def _moved(cause: Cause, path: str) -> Cause:
 
 
 def _unusable(schema: Document, path: str) -> list[Cause]:
-    """That nothing can be made of a schema which seems right. This is the last word: what passes here can be served."""
-    attempts: tuple[Callable[[], Any], ...] = (lambda: Schema(root_of(schema)), lambda: Junctors.of(schema))
+    """That nothing can be made of a schema which seems right: defaults in defaults, say, may add up to more than there may be. This
+    is the last word: what passes here can be served."""
     try:
-        for attempt in attempts:
-            attempt()
+        with_defaults(root_of(schema))
     except ValueError as error:
         return [errors.invalid(path, "", f"error building validator: {error}")]
     return []

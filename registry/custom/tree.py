@@ -47,7 +47,17 @@ _SAME: Mapping[str, str] = {
 }
 """Keyword -> field of a node that holds the same. Constant."""
 
-_KEPT = ("allOf", "anyOf", "oneOf", "not", "externalDocs", "example", "x-kubernetes-validations", "x-kubernetes-embedded-resource")
+_KEPT = (
+    "x-kubernetes-validations",
+    "x-kubernetes-embedded-resource",
+    "allOf",
+    "anyOf",
+    "oneOf",
+    "not",
+    "externalDocs",
+    "example",
+    "nullable",
+)
 
 
 def root_of(schema: Document, *, preserve_unknown: bool = False) -> Node:
@@ -91,6 +101,8 @@ def _said(schema: Document) -> dict[str, Any]:
     said["linear"] = "pattern" in schema
     said["default"] = schema.get("default", UNSET)
     kept = {keyword: schema[keyword] for keyword in _KEPT if keyword in schema}
+    if isinstance(schema.get("additionalProperties"), bool):
+        kept["additionalProperties"] = schema["additionalProperties"]
     if kept:
         said["extensions"] = kept
     if "x-kubernetes-list-type" in schema:

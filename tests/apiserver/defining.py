@@ -69,6 +69,7 @@ class Defining:
 
     async def settled(self) -> None:
         """Waits until the statuses say what is so."""
+        await anyio.sleep(0.001)  # it may not have begun
         while not self.keeper.idle:
             await anyio.sleep(0.001)
 
@@ -86,7 +87,7 @@ def surroundings() -> Surroundings:
 
 @asynccontextmanager
 async def defining(world: World, who: Identity | None = None) -> AsyncIterator[Defining]:
-    """Follows the definitions of a world, and keeps them."""
+    """Follows the definitions of a world, and keeps them, until it is killed."""
     around = surroundings()
     definitions = Definitions(world.manager.catalog, around.log)
     end = definitions.follow(world.store)
@@ -94,5 +95,5 @@ async def defining(world: World, who: Identity | None = None) -> AsyncIterator[D
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(keeper.run)
         yield Defining(world, definitions, keeper)
-        keeper.stop(1.0)
+        tasks.cancel_scope.cancel()
     end()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from registry.errors import Forbidden, Invalid, NotFound
+from registry.errors import BadRequest, Forbidden, Invalid, NotFound
 from registry.nodes import Document
 from tests.apiserver.defining import DEFINITIONS, GROUP, defining, definition, path, versioned
 from tests.apiserver.world import opened
@@ -47,6 +47,19 @@ async def test_a_new_status_makes_no_other_kind_and_a_new_version_does() -> None
         assert after.versions[1].schema is before.versions[0].schema
         await world.do("create", path(), bolt("a"))
         assert (await world.get(f"{path(version='v2')}/a"))["apiVersion"] == f"{GROUP}/v2"
+
+
+async def test_other_names_and_a_deletion_leave_the_versions_what_they_are() -> None:
+    async with opened() as world, defining(world) as defined:
+        await defined.define(definition())
+        await world.do("create", path(), bolt("held", finalizers=["things.example/hold"]))
+        before = world.target(path()).version
+        await world.merge(f"{DEFINITIONS}/{BOLT}", {"spec": {"names": {"shortNames": ["bo"]}}})
+        await world.do("delete", f"{DEFINITIONS}/{BOLT}")
+        after = world.target(path())
+        assert (after.kind.short_names, after.kind.closed != "") == (("bo",), True)
+        assert after.version == before  # so those who watch go on
+        await world.merge(f"{path()}/held", {"metadata": {"finalizers": None}})
 
 
 async def test_a_version_that_is_not_served_any_more_cannot_be_asked_for() -> None:
@@ -110,3 +123,14 @@ async def test_a_definition_goes_when_the_last_of_its_objects_has_gone() -> None
             await defined.settled()
         with pytest.raises(NotFound):
             await world.get(f"{DEFINITIONS}/{BOLT}")
+
+
+async def test_what_no_schema_has_is_dropped_with_a_warning_or_refused() -> None:
+    schema = {"type": "object", "properties": {"spec": {"type": "object", "colour": "red"}}}
+    async with opened() as world, defining(world):
+        with pytest.raises(BadRequest, match=r'unknown field "spec.versions\[0\].schema.openAPIV3Schema.prop.*colour"'):
+            await world.do("create", DEFINITIONS, definition(versions=[versioned(schema=schema)]), query="fieldValidation=Strict")
+        call = world.call("create", DEFINITIONS, definition(versions=[versioned(schema=schema)]))
+        made = world.document(DEFINITIONS, await world.manager.handle(call))
+        assert made["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"] == {"spec": {"type": "object"}}
+        assert call.warnings == ['unknown field "spec.versions[0].schema.openAPIV3Schema.properties[spec].colour"']

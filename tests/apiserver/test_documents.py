@@ -28,6 +28,7 @@ async def test_the_index_leads_to_every_document_by_its_hash(documents: OpenAPID
         "apis/coordination.k8s.io/v1",
         "apis/rbac.authorization.k8s.io/v1",
         "apis/admissionregistration.k8s.io/v1",
+        "apis/apiextensions.k8s.io/v1",
         "apis/authentication.k8s.io/v1",
         "apis/authorization.k8s.io/v1",
         f"apis/{GROUP}/v1",

@@ -17,7 +17,6 @@ from admission.identity import AUTHENTICATED, Identity
 from admission.review import Attributes
 from apiserver.discovery import AGGREGATED
 from registry.catalog import RegistryError
-from registry.errors import NotFound
 from tests.apiserver.latecomers import GROUP, late_kind
 from tests.apiserver.served import TOKEN, served
 from tests.apiserver.world import CONFIGMAPS, TRINKETS, World, opened
@@ -194,16 +193,6 @@ async def test_what_is_declared_in_code_stays_and_a_twin_is_refused() -> None:
         with pytest.raises(RegistryError, match="declared twice"):
             catalog.replace(put=[late_kind(), replace(late_kind(), plural="planets")])
         assert catalog.registry is before
-
-
-async def test_a_write_that_is_decided_while_its_kind_goes_is_not_stored() -> None:
-    async with opened() as world:
-        world.manager.catalog.replace(put=[late_kind()])
-        call = world.call("create", COMETS, comet("late"))
-        world.manager.catalog.replace(gone=[f"comets.{GROUP}"])
-        with pytest.raises(NotFound):
-            await world.manager.handle(call)
-        assert world.stored(f"comets.{GROUP}") == []
 
 
 async def test_the_status_of_a_kind_that_came_late_belongs_to_whoever_has_the_right() -> None:

@@ -25,11 +25,11 @@ Document = dict[str, Any]
 
 
 def facts_of(world: World) -> FactsOf:
-    return FactsOf(world.registry, lambda: NOW, 600.0)
+    return FactsOf(world.manager.catalog, lambda: NOW, 600.0)
 
 
 def source(world: World) -> StoreObjects:
-    return StoreObjects(world.registry, world.store, facts_of(world))
+    return StoreObjects(world.manager.catalog, world.store, facts_of(world))
 
 
 def reach(world: World) -> ManagerReach:

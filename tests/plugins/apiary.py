@@ -10,7 +10,7 @@ from registry.errors import Cause
 from registry.kinds import Column, Scale
 from registry.lifecycle import Release
 from registry.plugin import Plugin
-from registry.resource import Conditions, ListMap, Meta, Resource, Spec, Status, Struct
+from registry.resource import ListMap, Meta, Resource, Spec, Status, Struct
 
 GROUP = "bees.example"
 
@@ -36,7 +36,6 @@ class HiveStatus(Status):
     """How the hive is."""
 
     replicas: Annotated[int, Meta(description="How many colonies there are.")] = 0
-    conditions: Conditions = ()
 
 
 class Hive(Resource[HiveSpec, HiveStatus]):

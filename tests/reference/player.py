@@ -23,7 +23,7 @@ import msgspec
 from tests.reference.comparing import Difference, Rules, UnknownVariableError, Variables, differences, filled, shown
 
 CASES = Path(__file__).with_name("cases")
-ACTORS = frozenset({"gc", "namespace-controller", "aggregation"})
+ACTORS = frozenset({"gc", "namespace-controller", "aggregation", "crd-api"})
 """Needs of cases in which actors do something after the answer."""
 PAUSE = 0.02
 """Seconds between a request and its repetition."""

@@ -46,6 +46,7 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         "coordination.k8s.io",
         "rbac.authorization.k8s.io",
         "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
         "authentication.k8s.io",
         "authorization.k8s.io",
     )
@@ -64,11 +65,15 @@ def test_the_builtin_kinds_are_those_that_every_cluster_has() -> None:
         ("ClusterRoleBinding", False, False),
         ("MutatingWebhookConfiguration", False, False),
         ("ValidatingWebhookConfiguration", False, False),
+        ("CustomResourceDefinition", False, True),
         ("ValidatingAdmissionPolicy", False, True),
         ("ValidatingAdmissionPolicyBinding", False, False),
     }
     assert all(kind.strategy.builtin for kind in KINDS)
-    assert {kind.group for kind in KINDS if kind.strategy.counts_generation} == {"admissionregistration.k8s.io"}
+    assert {kind.group for kind in KINDS if kind.strategy.counts_generation} == {
+        "admissionregistration.k8s.io",
+        "apiextensions.k8s.io",
+    }
     assert {kind.name: kind.owner for kind in KINDS if kind.owner != EXTERNAL} == {"ResourceQuota": KEEPER}
 
 

@@ -20,6 +20,7 @@ from registry import cel
 from registry.cel import ANY, AUTHORIZER, CompileError, CostExceeded, EvaluationError, Fields, Meter, Question, Shape
 from registry.cel.signatures import SIGNATURES
 from registry.cel.times import format_duration, format_timestamp, parse_duration, parse_timestamp
+from registry.cel.types import DYN, STRING
 from registry.cel.values import Duration, Optional, Timestamp, Uint
 
 DOCUMENT = {
@@ -195,6 +196,55 @@ def test_a_text_that_is_no_expression_is_refused_with_its_place(text: str, why: 
     assert why in refusal(text)
 
 
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("l.all(i, v, v == i + 1)", True),
+        ("l.exists(i, v, i == 2 && v == 3)", True),
+        ("l.existsOne(i, v, v > 1)", False),
+        ("l.exists_one(i, v, v > 2)", True),
+        ("l.exists(i, v, v / (v - 1) > 1 || v == 1)", True),
+        ("l.transformList(i, v, v * 10 + i)", [10, 21, 32]),
+        ("l.transformList(i, v, v > 1, v)", [2, 3]),
+        ("l.transformMap(i, v, v > 1, v)[2]", 3),
+        ("o.spec.labels.transformMap(k, v, k + v)", {"a/b": "a/bx"}),
+        ("o.spec.labels.transformMapEntry(k, v, {v: k})", {"x": "a/b"}),
+        ("o.spec.labels.all(k, v, k == 'a/b' && v == 'x')", True),
+        ("l.all(i, v, l.exists(j, w, i == j && v == w) && variables.tall)", True),
+        ("authorizer.requestResource.check('get').allowed() && l.all(i, v, i < 3)", True),
+        ("format.named('dns1123Label').value().validate('A').hasValue()", True),
+        ("format.uuid().validate('x').value()", ["does not match the UUID format"]),
+        ("[format.dns1123Label().validate('a'), format.dns1035LabelPrefix().validate('a-')].exists(f, f.hasValue())", False),
+        ("format.named('nope').hasValue()", False),
+        ("semver('1.2.3-rc.2').isLessThan(semver('1.2.3-rc.10')) && semver('1.2.3-rc').isLessThan(semver('1.2.3'))", True),
+        ("semver('1.2.3+a') == semver('1.2.3+b') && semver('2.0.0').compareTo(semver('10.0.0')) == -1", True),
+        ("semver('v1.2', true).patch() == 0 && !isSemver('v1.2') && isSemver('01.2.3', true) && !isSemver('01.2.3')", True),
+        ("quantity('1Gi').isGreaterThan(quantity('1G'))", True),
+        ("duration(int(duration('1s'))) == duration('1s')", True),
+    ],
+)
+def test_macros_with_two_variables_formats_and_versions(text: str, expected: Any) -> None:
+    variables = {**VARIABLES, "authorizer.requestResource": "resource"}
+    asked = Question(lambda *_: (True, ""), "resource", {"resource": "pods"})
+    assert cel.compile(text, variables).evaluate({**VALUES, "authorizer.requestResource": asked}) == expected
+
+
+def test_a_macro_with_two_variables_is_checked_like_any_other() -> None:
+    assert "undeclared reference to 'w'" in refusal("l.all(i, v, w)")
+    assert "undefined field 'short'" in refusal("l.all(i, v, variables.short)")
+    assert refusal("l.transformList(i, v, v)", "bool") == "must evaluate to bool"
+    assert cel.compile("l.all(i, v, v > 1)", VARIABLES, ("bool",)).type == "bool"
+    assert error("l.transformMapEntry(i, v, {'a': v})") == "insert failed: key a already exists"
+
+
+@pytest.mark.parametrize(
+    "text", ["l.size() + 1", "o.spec.tags.map(t, t + 'x')", "s.split('').filter(c, c != 't')", "has(o.spec.size) ? 1 : 2"]
+)
+def test_both_ways_to_compile_give_the_same_value(text: str) -> None:
+    typed = cel.compile_typed(text, {"o": DYN, "l": DYN, "s": STRING})
+    assert typed.program.evaluate(VALUES) == value(text)
+
+
 def test_what_an_expression_evaluates_to_is_known_when_it_is_compiled() -> None:
     assert cel.compile("o.spec.size > 1", VARIABLES, ("bool",)).type == "bool"
     assert cel.compile("variables.tall", VARIABLES, ("bool",)).type == "bool"
@@ -233,6 +283,10 @@ def test_the_authorizer_is_asked_what_the_expression_says() -> None:
     assert value("authorizer.path('/healthz').check('delete').reason()", authorizer=question) == "because"
     about = {"group": "apps", "resource": "pods", "subresource": "log", "namespace": "n", "name": "a"}
     assert asked == [("get", about), ("delete", {"path": "/healthz"})]
+    text = "authorizer.group('').resource('pods').fieldSelector('spec.nodeName=n').labelSelector('a=b').check('list').allowed()"
+    assert value(text, authorizer=question) is False
+    assert asked[-1] == ("list", {"group": "", "resource": "pods", "fieldSelector": "spec.nodeName=n", "labelSelector": "a=b"})
+    assert "found no matching overload" in refusal("authorizer.fieldSelector('a=b')")
 
 
 def test_values_are_not_changed_by_what_is_made_of_them() -> None:
@@ -275,6 +329,9 @@ MANY = list(range(10_000))
         "l.all(a, bytes(s).size() > 0 && s.trim() == s && s.substring(1) != s)",
         "l.all(a, authorizer.path('/x').check('get').allowed())",
         "l.exists(a, l.exists_one(b, b == -1))",
+        "l.all(a, b, l.all(c, d, a + d >= 0))",
+        "l.transformMap(a, b, l.transformMap(c, d, d)).size() > 0",
+        "l.transformList(a, b, l + l).size() > 0",
         "l.all(a, cidr('10.0.0.0/8').containsIP('10.0.0.1') && quantity('1Gi').compareTo(quantity('1G')) > 0 && l.max() > 1)",
     ],
 )

@@ -129,3 +129,16 @@ def test_what_is_said_is_read_again_the_same_also_from_a_newer_program() -> None
     document["kinds"][0]["somethingNew"] = 1
     assert read(document) == described
     assert read({}) == Description()
+
+
+def test_what_a_program_asks_for_first_is_always_said() -> None:
+    bees = msgspec.to_builtins(describe_kind(made(), kind(made(), BEES), brief=True))
+    assert {name: bees[name] for name in ("scope", "declared", "storage")} == {
+        "scope": "Cluster",
+        "declared": "plugin",
+        "storage": "v1alpha1",
+    }
+    [version] = bees["versions"]
+    said = {name: version[name] for name in ("served", "storage", "deprecated", "stability")}
+    assert said == {"served": True, "storage": True, "deprecated": False, "stability": "alpha"}
+    assert "shortNames" not in bees, "what is empty is left out"

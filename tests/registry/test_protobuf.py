@@ -301,7 +301,14 @@ def test_no_message_contains_itself() -> None:
         below(message, ())
 
 
-SERVED = [(version.api_version, version.kind, version.schema.node) for kind in Registry(BUILTIN).kinds for version in kind.versions]
+RECURSIVE = ("CustomResourceDefinition",)
+"""What is not taken in protobuf: its message holds itself, at any depth."""
+SERVED = [
+    (version.api_version, version.kind, version.schema.node)
+    for kind in Registry(BUILTIN).kinds
+    for version in kind.versions
+    if kind.name not in RECURSIVE
+]
 
 
 @pytest.mark.parametrize(("api_version", "kind", "node"), SERVED, ids=lambda value: value if isinstance(value, str) else "")

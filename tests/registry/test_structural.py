@@ -65,7 +65,7 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
     "a type that is none": (
         root(a={"type": "text"}),
         [
-            [f'.properties[a].type: Unsupported value: "text": supported values: {NAMES}'],
+            f'.properties[a].type: Unsupported value: "text": supported values: {NAMES}',
         ],
     ),
     "null as a type": (
@@ -267,6 +267,10 @@ WRONG: dict[str, tuple[dict[str, Any], list[str]]] = {
         root(a={**TEXT, "default": "x", "oneOf": [{"enum": ["x"]}, {"maxLength": 1}]}),
         ['.properties[a].default: Invalid value: "": "" must validate one and only one schema (oneOf). Found 2 valid alternatives'],
     ),
+    "a limit that is no number": (
+        root(a={**NUMBER, "maximum": 10**400}),
+        ['.properties[a].maximum: Invalid value: "number": must be of type number: "number"'],
+    ),
     "keywords of a wrong type, before all else": (
         {"type": "list", "properties": [], "required": "a", "maxLength": 1.5, "anyOf": {}, "not": True, "nullable": "yes"},
         [
@@ -312,6 +316,14 @@ def test_with_a_status_of_its_own_the_root_says_little() -> None:
     (told,) = problems(schema, "s", status=True)
     assert told.field == "s"
     assert told.message.startswith('Invalid value: ["oneOf"]: only [Description Type Format ')
+
+
+def test_a_default_that_grows_too_large_by_the_defaults_in_it_is_refused() -> None:
+    inner = {"b": {**TEXT, "default": "x"}, "c": {**TEXT, "default": "y"}}
+    schema = root(a={"type": "object", "properties": inner, "maxProperties": 1, "default": {}})
+    (told,) = problems(schema, "s")
+    assert told.field == "s"
+    assert told.message.startswith('Invalid value: "": error building validator: the default of a is not valid: ')
 
 
 def test_unknown_keywords_are_dropped_and_named() -> None:
