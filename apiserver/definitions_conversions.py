@@ -21,7 +21,7 @@ class Conversions:
     def call_of(self, definition: Definition) -> Call | None:
         """See `registry.custom.kinds.CallOf`. Raises ValueError for a webhook that cannot be asked."""
         webhook = definition.conversion.webhook
-        if definition.conversion.strategy != "Webhook" or webhook is None:
+        if definition.conversion.strategy != "Webhook" or not bytes(webhook):
             self._webhooks.forget(definition.name)
             return None
         try:

@@ -103,10 +103,10 @@ class VersionText(msgspec.Struct, frozen=True, rename="camel"):
 
 
 class Conversion(msgspec.Struct, frozen=True):
-    """How versions are converted; `webhook` is as it is written, for whoever calls it."""
+    """How versions are converted; `webhook` is as it is written, for whoever calls it; empty: it says nothing."""
 
     strategy: str = "None"
-    webhook: msgspec.Raw | None = None
+    webhook: msgspec.Raw = msgspec.Raw()
 
 
 class Condition(msgspec.Struct, frozen=True):

@@ -312,3 +312,41 @@ def test_clients_that_keep_their_connections_do_not_hold_up_the_end_of_the_serve
         with watching.stream("GET", "/api/v1/namespaces?watch=1") as events:
             assert events.is_success
             assert server.stop() == 0
+
+
+# --- definitions ------------------------------------------------------------------------------------------------------
+
+
+def test_a_kind_is_defined_used_and_taken_away(api: Any, custom: Any, namespace: str) -> None:
+    definitions = models.ApiextensionsV1Api(api)
+    size = models.V1JSONSchemaProps(type="integer", minimum=1)
+    spec = models.V1JSONSchemaProps(type="object", properties={"size": size})
+    schema = models.V1JSONSchemaProps(type="object", properties={"spec": spec})
+    version = models.V1CustomResourceDefinitionVersion(
+        name="v1", served=True, storage=True, schema=models.V1CustomResourceValidation(open_apiv3_schema=schema)
+    )
+    names = models.V1CustomResourceDefinitionNames(plural="pegs", kind="Peg")
+    body = models.V1CustomResourceDefinition(
+        api_version="apiextensions.k8s.io/v1",
+        kind="CustomResourceDefinition",
+        metadata=named("pegs.python.example"),
+        spec=models.V1CustomResourceDefinitionSpec(group="python.example", scope="Namespaced", names=names, versions=[version]),
+    )
+    made = definitions.create_custom_resource_definition(body)
+    assert made.status.stored_versions == ["v1"]
+    peg = {"apiVersion": "python.example/v1", "kind": "Peg", "metadata": {"name": "a"}, "spec": {"size": 0}}
+    place = ("python.example", "v1", namespace, "pegs")
+    with pytest.raises(ApiException) as refused:
+        custom.create_namespaced_custom_object(*place, peg)
+    assert refused.value.status == 422
+    custom.create_namespaced_custom_object(*place, peg | {"spec": {"size": 1}})
+    listed = {item.metadata.name for item in definitions.list_custom_resource_definition().items}
+    assert {"pegs.python.example", f"widgets.{GROUP}"} <= listed
+    definitions.delete_custom_resource_definition("pegs.python.example")
+    since, seen = made.metadata.resource_version, Watch()
+    for event in seen.stream(definitions.list_custom_resource_definition, resource_version=since, timeout_seconds=60):
+        if (event["type"], event["object"].metadata.name) == ("DELETED", "pegs.python.example"):
+            seen.stop()
+    with pytest.raises(ApiException) as missing:
+        custom.list_namespaced_custom_object(*place)
+    assert missing.value.status == 404
