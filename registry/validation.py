@@ -1,8 +1,8 @@
 """What is wrong with a document: every broken rule of its schema, each with its path, in the words of a Kubernetes API server.
 
 A part that is equal to what was stored before is not looked at (ratcheting): a rule that was added later does not keep people from
-changing something else. Items of a list are compared with the old item of the same key if the list is a map, else with the one in
-the same place.
+changing something else. Items of a list are compared with the old item of the same key if the list is a map, and with the one in
+the same place if nothing is said of the list; a set or an atomic list is one value, and looked at whole when it has changed.
 """
 
 from __future__ import annotations
@@ -224,6 +224,8 @@ def counterpart(node: Node, old: Any) -> Callable[[int, Any], Any]:
     if node.list_type is ListType.MAP:
         by_key = {_encode_key(map_key(node, item)): item for item in old if isinstance(item, dict)}
         return lambda index, item: by_key.get(_encode_key(map_key(node, item)), UNSET) if isinstance(item, dict) else UNSET
+    if node.list_type is not None:
+        return lambda index, item: UNSET
     return lambda index, item: old[index] if index < len(old) else UNSET
 
 

@@ -61,27 +61,37 @@ _KEPT = (
 
 
 def root_of(schema: Document, *, preserve_unknown: bool = False) -> Node:
-    """The root of a kind: the schema, with the type and the metadata that every resource has."""
-    children = {name: node_of_schema(child) for name, child in schema.get("properties", {}).items() if name not in META_FIELDS}
+    """The root of a kind: the schema, with the type and the metadata that every resource has.
+
+    `preserve_unknown`: fields that it does not name are kept, wherever they are.
+    """
+    fields = {name: child for name, child in schema.get("properties", {}).items() if name not in META_FIELDS}
+    children = {name: node_of_schema(child, preserve_unknown=preserve_unknown) for name, child in fields.items()}
     said = _said(schema) | {"type": "object", "properties": {**_root_meta(), **children}}
     if preserve_unknown:
         said["preserve"] = True
     return Node(**said)
 
 
-def node_of_schema(schema: Document) -> Node:
+def node_of_schema(schema: Document, *, preserve_unknown: bool = False) -> Node:
     """A schema, which has no keyword of a wrong type, and all below it. What is not structural in it is passed over."""
+
+    def below(child: Document) -> Node:
+        return node_of_schema(child, preserve_unknown=preserve_unknown)
+
     said = _said(schema)
-    said["properties"] = {name: node_of_schema(child) for name, child in schema.get("properties", {}).items()}
+    said["properties"] = {name: below(child) for name, child in schema.get("properties", {}).items()}
     others = schema.get("additionalProperties")
     if isinstance(others, dict):
-        said["additional"] = node_of_schema(others)
+        said["additional"] = below(others)
     elif others:
         said["additional"] = _ANYTHING
     if isinstance(schema.get("items"), dict):
-        said["items"] = node_of_schema(schema["items"])
+        said["items"] = below(schema["items"])
     if schema.get("x-kubernetes-embedded-resource"):
         said["properties"] = {**_META, **said["properties"]}
+    if preserve_unknown and said.get("type", "object") == "object":
+        said["preserve"] = True
     return Node(**said)
 
 

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import gzip
-import json
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,24 +10,12 @@ import pytest
 from registry.custom.keywords import read
 from registry.custom.schema import custom_schema
 from registry.custom.structural import problems
-
-FOLDER = Path(__file__).parent / "crds"
-FILES = sorted(path.name for path in FOLDER.iterdir() if path.name != "README.md")
-
-
-def definition(name: str) -> Any:
-    raw = (FOLDER / name).read_bytes()
-    return json.loads(gzip.decompress(raw) if name.endswith(".gz") else raw)
-
-
-def version(name: str) -> Any:
-    """The first version of a definition."""
-    found = next(file for file in FILES if file.startswith(name))
-    return definition(found)["spec"]["versions"][0]
+from tests.registry.projects import CONTAINER, FILES, FOLDER, OBJECTS, definition
 
 
 def schema(name: str) -> Any:
-    return version(name)["schema"]["openAPIV3Schema"]
+    """The schema of the first version of a definition."""
+    return definition(name)["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
 
 
 def thing(**spec: Any) -> dict[str, Any]:
@@ -48,43 +33,6 @@ def test_a_definition_of_a_well_known_project_is_taken(name: str) -> None:
 @pytest.mark.parametrize("name", FILES)
 def test_where_each_is_from_is_said(name: str) -> None:
     assert f"`{name}`" in (FOLDER / "README.md").read_text()
-
-
-CONTAINER = {"name": "worker", "image": "ghcr.io/dask/dask:latest", "args": ["dask-worker"], "ports": [{"containerPort": 8786}]}
-PORT = {"name": "tcp", "port": 8786, "protocol": "TCP", "targetPort": "tcp"}
-SERVICE = {"type": "ClusterIP", "selector": {"a": "b"}, "ports": [PORT]}
-COOKIES = {"consistentHash": {"httpCookie": {"name": "user"}, "maglev": {"tableSize": 65537}}}
-OUTLIERS = {"outlierDetection": {"consecutive5xxErrors": None}}
-OBJECTS: dict[str, dict[str, Any]] = {
-    "prometheusrule": {
-        "groups": [
-            {
-                "name": "disks",
-                "interval": "1m30s",
-                "partial_response_strategy": "WARN",
-                "rules": [
-                    {"alert": "DiskFull", "expr": "disk_free < 1", "for": "5m", "labels": {"severity": "page"}},
-                    {"record": "one", "expr": 1},
-                ],
-            }
-        ]
-    },
-    "referencegrant": {
-        "from": [{"group": "gateway.networking.k8s.io", "kind": "HTTPRoute", "namespace": "shop"}],
-        "to": [{"group": "", "kind": "Service"}],
-    },
-    "certificaterequest": {"csr": "aGk=", "issuerRef": {"name": "ca"}, "usages": ["digital signature", "server auth"]},
-    "destinationrule": {
-        "host": "reviews",
-        "trafficPolicy": {"loadBalancer": COOKIES},
-        "subsets": [{"name": "v1", "labels": {"version": "v1"}, "trafficPolicy": OUTLIERS}],
-    },
-    "daskautoscaler": {"cluster": "simple", "minimum": 1, "maximum": 10},
-    "daskcluster": {
-        "worker": {"replicas": 2, "spec": {"containers": [CONTAINER]}},
-        "scheduler": {"spec": {"containers": [CONTAINER]}, "service": SERVICE},
-    },
-}
 
 
 def holds(made: Any, sent: Any) -> bool:

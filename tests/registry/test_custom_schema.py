@@ -136,6 +136,19 @@ def test_what_was_wrong_already_may_stay() -> None:
     assert told(schema, thing(note="x"), thing(note="x")) == []
 
 
+@pytest.mark.parametrize(("list_type", "tolerated"), [(None, True), ("atomic", False), ("set", False), ("map", True)])
+def test_items_that_were_wrong_already_are_known_by_place_or_key_and_not_in_sets(list_type: str | None, tolerated: bool) -> None:
+    fields = {"k": TEXT, "n": {**NUMBER, "maximum": 3}}
+    item = {"type": "object", "properties": fields, "required": ["k"], "x-kubernetes-map-type": "atomic"}
+    said = {"x-kubernetes-list-type": list_type} if list_type else {}
+    if list_type == "map":
+        said["x-kubernetes-list-map-keys"] = ["k"]
+    schema = schema_of(l={"type": "array", "items": item, **said})
+    wrong, right = {"k": "a", "n": 9}, {"k": "b", "n": 1}
+    assert (told(schema, thing(l=[wrong, right]), thing(l=[wrong])) == []) == tolerated
+    assert told(schema, thing(l=[wrong]), thing(l=[wrong])) == []
+
+
 def test_numbers_or_texts_are_both() -> None:
     schema = schema_of(port={"x-kubernetes-int-or-string": True, "anyOf": [NUMBER, TEXT], "minimum": 1})
     assert told(schema, thing(port=80)) == told(schema, thing(port="http")) == []
@@ -152,6 +165,17 @@ def test_what_is_preserved_is_kept_and_known_fields_in_it_are_not_free() -> None
     kept = schema.apply(thing(free={"x": {"y": [None]}, "a": {"z": 1}}))
     assert kept.document["spec"]["free"] == {"x": {"y": [None]}, "a": {}}
     assert kept.unknown == ("spec.free.a.z",)
+
+
+def test_a_kind_may_keep_all_that_it_does_not_know() -> None:
+    source = {
+        "type": "object",
+        "properties": {"spec": {"type": "object", "properties": {"a": TEXT, "l": {"type": "array", "items": {}}}}},
+    }
+    schema = custom_schema(source, preserve_unknown=True)
+    sent = {**thing(a="x", b=1, l=[{"c": 1}]), "other": {"d": 1}}
+    assert schema.apply(sent) == (sent, (), (), "")
+    assert len(told(schema, thing(a=1))) == 1
 
 
 def test_the_metadata_of_an_embedded_resource_is_like_any() -> None:
