@@ -10,6 +10,7 @@ from __future__ import annotations
 import binascii
 import re
 from collections.abc import Callable, Iterator, Mapping
+from hashlib import sha256
 from typing import Any
 
 import msgspec
@@ -20,6 +21,7 @@ from registry.cel.values import Duration, EvaluationError, Keyless, Timestamp
 from registry.nodes import Document
 
 RULES = "x-kubernetes-validations"
+LONGEST_NAME = 200
 MOST_BYTES = 3 * 1024 * 1024
 """What a request may have: without a limit of its own, a list, map or text is as large as that allows."""
 _WORDS = "as break const continue else false for function if import in let loop namespace null package return true var void while"
@@ -93,7 +95,7 @@ def type_of(schema: Document, name: str = "self", *, root: bool = False) -> Type
         return Type("dyn", size=MOST_BYTES - 2)
     match schema.get("type"):
         case "array":
-            item = type_of(schema["items"], f"{name}.@idx") if isinstance(schema.get("items"), dict) else None
+            item = type_of(schema["items"], _named(name, "@idx")) if isinstance(schema.get("items"), dict) else None
             most = _limit(schema, "maxItems", (MOST_BYTES - 2) // ((item.least if item else 0) + 1))
             return Type("list", (item,), size=most, least=2) if item is not None else None
         case "object":
@@ -109,22 +111,28 @@ def type_of(schema: Document, name: str = "self", *, root: bool = False) -> Type
     return None
 
 
+def _named(whole: str, key: str) -> str:
+    """The name of a type within another one. Names do not grow with the depth of the schema: there is one for each object in it."""
+    name = f"{whole}.{key}"
+    return name if len(name) <= LONGEST_NAME else f"object-{sha256(name.encode(errors='replace')).hexdigest()[:32]}"
+
+
 def _object_type(schema: Document, name: str, *, root: bool) -> Type | None:
     of = entries(schema)
     if of is not None and not root:
-        value = type_of(of, f"{name}.@elem")  # keys have no size: only their number counts
+        value = type_of(of, _named(name, "@elem"))  # keys have no size: only their number counts
         if value is None:
             return None
         return Type("map", (STRING, value), size=_limit(schema, "maxProperties", (MOST_BYTES - 2) // (value.least + 6)), least=2)
     fields, least, required = {}, 2, set(schema.get("required") or ())
     for key, inner in properties(schema, root=root).items():
-        kind = type_of(inner, f"{name}.{key}")
+        kind = type_of(inner, _named(name, key))
         called = escaped(key)
         if kind is None or called is None:
             continue
         fields[called] = kind
         if key in required and "default" not in inner:
-            least += len(key.encode()) + kind.least + 4
+            least += len(key.encode(errors="replace")) + kind.least + 4
     return Type(name, fields=fields, least=least)
 
 
@@ -141,7 +149,7 @@ def _text_type(schema: Document) -> Type:
     if limit is not None:
         size = max(0, int(limit)) * 4  # it counts characters, and they may take four bytes each
     elif schema.get("enum"):
-        size = max((len(each.encode()) for each in schema["enum"] if isinstance(each, str)), default=size)
+        size = max((len(each.encode(errors="replace")) for each in schema["enum"] if isinstance(each, str)), default=size)
     return Type(kind.name, size=size, least=2)
 
 

@@ -16,7 +16,7 @@ A rule is compiled when it is first asked. Until then a schema with rules costs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -33,19 +33,14 @@ from registry.custom.rule_types import RULES, Reader, Rule, children, escaped, r
 from registry.errors import Cause
 from registry.nodes import LONGEST_STEP, TOLD, Document, below, same
 
-__all__ = ["NOT_CHECKED", "RULES", "Rules", "blocked", "compile_rules", "problems"]
+__all__ = ["RULES", "Rules", "compile_rules", "problems"]
 
 PER_RULE = 1_000_000
 BUDGET = 2_000_000
 """Steps that all rules of one write may take together: about a second at worst. A real server allows five times as much."""
+ASKING = 10
+"""Steps that it takes to ask a rule, whatever it says: many small values with small rules are work too."""
 LONGEST_MESSAGE = 5 * 1024
-_BLOCKING = frozenset(f"FieldValue{kind}" for kind in ("NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid"))
-NOT_CHECKED = Cause(
-    "FieldValueInvalid",
-    "Invalid value: null: some validation rules were not checked because the object was invalid; "
-    "correct the existing errors to complete validation",
-    "<nil>",
-)
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
@@ -58,11 +53,6 @@ def compile_rules(schema: Document) -> Rules | None:
             return Rules(schema)
         waiting += [inner for _, _, inner in children(each)]
     return None
-
-
-def blocked(causes: Iterable[Cause]) -> bool:
-    """Whether a document breaks its schema in a way that makes its rules not worth asking. Then `NOT_CHECKED` is told."""
-    return any(cause.reason in _BLOCKING for cause in causes)
 
 
 class Rules:
@@ -83,8 +73,17 @@ class Rules:
         del part
         asking = _Asking()
         with suppress(_Enough):
-            asking.ask(self._root, _Value(new), _NONE if old is None else _Value(old), "", unchanged=False)
+            before = _NONE if old is None else _Value(_visible(old))
+            asking.ask(self._root, _Value(_visible(new)), before, "", unchanged=False)
         return asking.causes
+
+
+def _visible(document: Document) -> Document:
+    """An object without that of its metadata which rules cannot see, and which changes with every write."""
+    metadata = document.get("metadata")
+    if not isinstance(metadata, dict):
+        return document
+    return {**document, "metadata": {key: metadata[key] for key in ("name", "generateName") if key in metadata}}
 
 
 class _Compiled:
@@ -121,6 +120,7 @@ class _Part:
         self.values: _Part | None = None
         self.items: _Part | None = None
         self.keys = tuple(schema.get("x-kubernetes-list-map-keys") or ()) if schema.get("x-kubernetes-list-type") == "map" else ()
+        self.is_compared = bool(self.rules) or schema.get("type") != "object"
         for place, key, inner in children(schema, root=root):
             made = _Part(inner, type_below(kind, place, key))
             if not made.rules and not made.below:
@@ -193,8 +193,10 @@ class _Asking:
         """`old` is the value that is known to be the same thing. `unchanged`: what is above it is as before."""
         if value.raw is None:
             return
-        if old.raw is not UNSET:
-            unchanged = value.raw is old.raw or same(value.raw, old.raw)
+        self._left -= 1
+        if not unchanged and old.raw is not UNSET:
+            # What has only fields below it is not compared: they are.
+            unchanged = value.raw is old.raw or (part.is_compared and same(value.raw, old.raw))
         if unchanged and not part.about_changes:
             return
         if part.rules:
@@ -238,6 +240,7 @@ class _Asking:
 
     def _rule(self, part: _Part, each: _Compiled, program: TypedProgram, given: dict[str, Any], value: Any, path: str) -> None:
         told = each.rule.told
+        self._left -= ASKING
         try:
             if self._evaluated(program, given) is True:
                 return
@@ -259,6 +262,8 @@ class _Asking:
     def _evaluated(self, program: TypedProgram, given: Mapping[str, Any]) -> Any:
         """The value. Raises EvaluationError and CostExceeded."""
         allowed = min(PER_RULE, self._left)
+        if allowed <= 0:
+            raise CostExceeded
         meter = Meter(allowed)
         try:
             return program.program.evaluate(given, meter)
@@ -275,7 +280,7 @@ class _Asking:
             except CostExceeded:
                 made, self._left = "", min(self._left, 0)
             said = made.strip() if isinstance(made, str) else ""
-            if said and "\n" not in said and len(said.encode()) <= LONGEST_MESSAGE:
+            if said and "\n" not in said and len(said.encode(errors="replace")) <= LONGEST_MESSAGE:
                 return said
         return each.rule.message.strip() or f"failed rule: {each.rule.rule.strip()}"
 
