@@ -107,8 +107,9 @@ class ConversionWebhooks:
         converter = self._known[definition] = Converter(named, endpoint_of(webhook["clientConfig"]), signed_by)
 
         async def call(documents: Sequence[bytes], target: str) -> Sequence[Any]:
+            newest = self._known.get(definition, converter)  # whoever began to watch under an older definition asks it as well
             try:
-                found = await self._calls.ask(converter, Conversions(documents, target), self._seconds)
+                found = await self._calls.ask(newest, Conversions(documents, target), self._seconds)
             except Spoilt as spoilt:
                 raise Refused(f"failed: {_plain(spoilt)}") from spoilt
             except CallFailed as failed:

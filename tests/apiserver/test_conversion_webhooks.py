@@ -23,7 +23,7 @@ from registry.errors import ApiError, InternalError
 from registry.ways import ConversionError, Unreached
 from storage.store import Key
 from tests.apiserver.converting_hook import DEFINITION, GROUP, NEW, OLD, Linked, good, linked, path, review, turned
-from tests.apiserver.hooks import http
+from tests.apiserver.hooks import bundle, hook, http
 from tests.apiserver.test_watch import Client, Replica, watching
 
 pytestmark = pytest.mark.anyio
@@ -133,6 +133,32 @@ async def test_what_does_not_fit_into_memory_is_shown_all_the_same() -> None:
         assert client.events[-1]["object"]["spec"]["address"] == "b:1"
 
 
+async def test_a_long_list_is_asked_for_in_pieces_and_a_webhook_that_refuses_for_ever_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("apiserver.converting.ASKED", 6)
+    monkeypatch.setattr("registry.custom.conversion.BATCH", 2)
+    async with linked(memory=0) as found:
+        for number in range(15):
+            await found.link(f"l{number:02}")
+        assert (await names(found, "v2"))[0] == [f"l{number:02}" for number in range(15)]
+        assert [len(asked) for _, asked in found.questions] == [2] * 7 + [1]
+        assert found.ways.waiting == 0
+        monkeypatch.setattr("registry.custom.conversion.LONGEST_SECONDS", 0.05)
+        never = anyio.Event()
+
+        async def reply(request: Document) -> bytes:
+            if len(request["objects"]) < 2:
+                await never.wait()
+            return review(request, status="Failure", message="no")
+
+        found.reply = reply
+        with pytest.raises(Unreached) as refused:
+            await names(found, "v2")
+        assert refused.value.message == (f"conversion webhook for {OLD}, Kind=Link failed: 6 objects were not converted in 0.05 s")
+        assert found.ways.waiting == 0
+
+
 async def test_one_object_that_cannot_be_converted_spoils_no_other() -> None:
     async with linked() as found:
         for number in range(9):
@@ -193,6 +219,36 @@ async def test_while_the_webhook_is_away_nothing_is_said_to_be_gone_and_everythi
         }
         await found.world.merge(path("v1", "held"), {"metadata": {"finalizers": None}})
         assert found.world.stored(DEFINITION) == []
+
+
+async def test_a_collection_is_deleted_without_the_webhook_which_shows_nothing_of_it_then() -> None:
+    async with linked() as found:
+        for name in "ab":
+            await found.link(name)
+        found.reply = lambda _: http(b"away", "503 Service Unavailable")
+        call = found.world.call("deletecollection", path("v2"))
+        page = (await found.world.manager.handle(call)).page
+        assert page is not None
+        assert page.records == ()
+        assert "what was deleted is not shown: conversion webhook for" in str(call.warnings)
+        assert found.world.stored(DEFINITION) == []
+
+
+async def test_a_definition_that_moves_its_webhook_moves_it_for_everybody() -> None:
+    async with linked() as found:
+        await found.link("a")
+        client = Client(quick=True)
+        async with hook(good) as other_hook, watching(found.world, client, path("v2")):
+            await client.come(1)
+            config = {"clientConfig": {"url": f"https://127.0.0.1:{other_hook.port}/", "caBundle": bundle()}}
+            found.call = found.asking.webhooks.conversions.call(DEFINITION, config)
+            found.use()
+            found.hook.asked.clear()
+            await found.world.merge(path("v1", "a"), {"spec": {"host": "b"}})
+            await client.come(2)
+        assert found.hook.asked == []
+        assert len(other_hook.asked) > 0
+        assert other_hook.connections == 1
 
 
 async def test_an_object_of_an_older_version_is_let_go_of_by_the_collector_without_the_webhook() -> None:
