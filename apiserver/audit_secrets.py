@@ -15,7 +15,7 @@ import msgspec
 from apiserver.negotiation import JSON, YAML
 from apiserver.target import Target
 from registry.documents import Malformed, parse_yaml
-from registry.kinds import Kind
+from registry.kinds import Kind, Version
 from registry.nodes import Node
 
 Path = tuple[str, ...]
@@ -64,16 +64,16 @@ class Secrets:
     """Knows where the secrets of each kind are."""
 
     def __init__(self) -> None:
-        self._marked: dict[str, tuple[Kind, tuple[Path, ...]]] = {}  # by resource
+        self._marked: dict[str, tuple[tuple[Version, ...], tuple[Path, ...]]] = {}  # by resource: of which versions
 
     def marked(self, target: Target | None) -> tuple[Path, ...]:
         """The paths of the fields that are masked, of all versions together: one that has no such field has nothing there."""
         if target is None:
             return ()
         found = self._marked.get(target.kind.resource)
-        if found is None or found[0] is not target.kind:
+        if found is None or found[0] is not target.kind.versions:
             paths = (path for version in target.kind.versions for path in _paths(version.schema.node, ()))
-            found = self._marked[target.kind.resource] = (target.kind, tuple(dict.fromkeys(paths)))
+            found = self._marked[target.kind.resource] = (target.kind.versions, tuple(dict.fromkeys(paths)))
         return found[1]
 
     def quoted(self, target: Target | None) -> bool:

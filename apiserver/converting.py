@@ -20,6 +20,8 @@ from storage.store import Change, Op, Record
 
 BATCH = 256
 """Objects of a collection that are deleted, or converted, before others have their turn."""
+ASKED = 1_024
+"""Objects that a webhook is asked about for one list before they are put into their form: answers take more memory than that."""
 FIRST_WAIT, LONGEST_WAIT = 0.5, 10.0
 """Seconds that a watch waits before its webhook is asked again, when it could not be asked."""
 
@@ -28,6 +30,13 @@ Outcome = Record | ConversionError
 
 async def shown(version: Version, records: Sequence[Record]) -> list[Outcome]:
     """The objects in a version, each or why it cannot be converted. Others have their turn meanwhile. Raises Unreached."""
+    found: list[Outcome] = []
+    for start in range(0, len(records), ASKED):
+        found += await _shown(version, records[start : start + ASKED])
+    return found
+
+
+async def _shown(version: Version, records: Sequence[Record]) -> list[Outcome]:
     found: list[Outcome | None] = []
     asked: dict[int, Question] = {}
     asker: Asker | None = None

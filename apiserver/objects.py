@@ -252,6 +252,7 @@ class _Follower:
             self._touched.pop(resource, None)
             self._leaving.discard(resource)
             self._known.discard(resource)
+            self._store.forget(resource)
 
     async def _drained(self, cursor: Cursor, until: int) -> list[StoreChange]:
         """All changes of a resource up to a revision, and maybe some after it."""

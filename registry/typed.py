@@ -23,7 +23,7 @@ from msgspec import NODEFAULT, UNSET
 from msgspec import inspect as types
 from msgspec.structs import replace
 
-from registry.nodes import Dialect, Document, ListType, Node
+from registry.nodes import Dialect, Document, ListType, Node, copied
 from registry.resource import Struct
 from registry.schema import Schema
 
@@ -60,13 +60,40 @@ def node_of(model: type) -> Node:
 
 
 def from_document(model: type[T]) -> Callable[[Document], T]:
-    """A function that makes values of `model`. It raises msgspec.ValidationError for what the schema of the model does not take."""
+    """A function that makes values of `model`. It raises msgspec.ValidationError for what the schema of the model does not take.
+
+    A value has nothing in common with the document that it was made of: whoever changes what is in an open field of it (`Any`)
+    changes the value alone. The metadata has none that anybody writes to.
+    """
     convert = msgspec.convert
+    open_parts = _open_parts(model)
 
     def read(document: Document) -> T:
         return convert(document, model)
 
-    return read
+    def read_open(document: Document) -> T:
+        return convert(document | {part: copied(document[part]) for part in open_parts if part in document}, model)
+
+    return read_open if open_parts else read
+
+
+def _open_parts(model: type) -> tuple[str, ...]:
+    """The fields, on the wire, in which something is of any type: what is there is not copied when a value is made."""
+    info = _info(model)
+    if not isinstance(info, types.StructType):
+        return ()
+    return tuple(field.encode_name for field in info.fields if field.encode_name != "metadata" and _is_open(field.type))
+
+
+def _is_open(info: types.Type) -> bool:
+    info, _ = _unwrap(info)
+    if isinstance(info, types.AnyType):
+        return True
+    if isinstance(info, types.StructType):
+        return any(_is_open(field.type) for field in info.fields)
+    inner = [getattr(info, name, None) for name in ("key_type", "value_type", "item_type")]
+    members = [*getattr(info, "types", ()), *(each for each in inner if each is not None)]
+    return any(_is_open(each) for each in members)
 
 
 def to_document(value: Struct) -> Document:

@@ -104,6 +104,11 @@ class Feed:
         """Each resource that changed, with its window."""
         return self._windows.items()
 
+    def forget(self, resource: str) -> None:
+        """Drops the recent changes of a resource, of which nobody is likely to ask again. Whoever does reads the log."""
+        if resource in self._windows:
+            self._windows[resource] = Window(self.revision, max_count=self._limits.changes, max_bytes=self._limits.size)
+
     def subscribe(self, resource: str, listener: Listener) -> Callable[[], None]:
         """Calls `listener` with the changes of a resource from now on, until the function that is returned is called.
 

@@ -141,6 +141,10 @@ class SqlStore:
         """Calls `listener` with the changes of a resource in the step that publishes them, until what is returned is called."""
         return self._feed.subscribe(resource, listener)
 
+    def forget(self, resource: str) -> None:
+        """Drops the recent changes of a resource from memory: its kind is gone. Whoever asks for them reads the log."""
+        self._feed.forget(resource)
+
     def stats(self) -> Stats:
         """What the store holds and has done."""
         return Stats(

@@ -38,6 +38,8 @@ BATCH = 256
 BATCH_BYTES = 2 * 2**20
 AT_ONCE = 4
 """Calls for one list at the same time."""
+LONGEST_SECONDS = 60.0
+"""For how long a webhook is asked about the same objects, all halves together."""
 REFUSED_SECONDS = 10.0
 """For how long it is remembered that an object could not be converted: a webhook may be mended meanwhile."""
 LONGEST = 1_000
@@ -135,6 +137,11 @@ class CustomWays(Ways):
 
     # Asking
 
+    @property
+    def waiting(self) -> int:
+        """How many answers somebody waits for, or has not taken yet."""
+        return len(self._pinned)
+
     async def ask(self, questions: Sequence[Question]) -> Callable[[], None]:
         """Has the answers in their place until the function that is returned is called. Raises Unreached."""
         wanted = list(dict.fromkeys(questions))
@@ -188,14 +195,16 @@ class CustomWays(Ways):
             for target, batch in left:
                 await self._find_batch(target, batch)
 
+        trouble: BaseException
         try:
-            async with asyncio.TaskGroup() as tasks:
+            async with asyncio.timeout(LONGEST_SECONDS), asyncio.TaskGroup() as tasks:
                 for _ in batches[:AT_ONCE]:
                     tasks.create_task(work())
-        except* Unreached as group:
-            trouble = group.exceptions[0]
-        else:
             return
+        except TimeoutError:
+            trouble = self._unreached(questions[0], f"{len(questions)} objects were not converted in {LONGEST_SECONDS:g} s")
+        except BaseExceptionGroup as group:
+            trouble = group.exceptions[0]
         raise trouble
 
     async def _find_batch(self, target: str, batch: Sequence[Question]) -> None:

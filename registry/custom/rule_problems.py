@@ -11,6 +11,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from typing import Any
 
 import msgspec
@@ -22,6 +23,7 @@ from registry.cel.types import Type
 from registry.custom.rule_types import MOST_BYTES, RULES, Rule, children, entries, type_below, type_of
 from registry.errors import Cause
 from registry.nodes import TOLD, Document, same
+from registry.validation import type_name
 
 PER_RULE = 10_000_000
 PER_SCHEMA = 100_000_000
@@ -29,6 +31,8 @@ TOLD_EXPENSIVE = 4
 LONGEST = 100_000
 """Characters of all rules of a schema together: to compile so many takes a few seconds."""
 REASONS = ("FieldValueDuplicate", "FieldValueForbidden", "FieldValueInvalid", "FieldValueRequired")
+_MEMBERS = {**dict.fromkeys(("rule", "message", "messageExpression", "reason", "fieldPath"), str), "optionalOldSelf": bool}
+_NAMED = {str: "string", bool: "boolean"}
 _STEP = re.compile(r"\.([^.\[\]]+)|\['((?:[^'\\]|\\.)*)'\]")
 _ESCAPE = {"a": "\a", "b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v", "'": "'", "\\": "\\"}
 _TRY = "(try simplifying the rule, or adding maxItems, maxProperties, and maxLength where arrays, maps, and strings are declared)"
@@ -39,6 +43,9 @@ def problems(schema: Document, path: str, old: Document | None = None) -> list[C
 
     `old` is what the schema was before: a rule that it had is not refused for its cost, nor is a schema that did not change.
     """
+    malformed = list(islice(_malformed(schema, path), TOLD))
+    if malformed:
+        return malformed
     size = sum(map(len, _texts(schema)))
     if size > LONGEST:
         return [errors.forbidden(path, f"all rules of a schema may have {LONGEST} characters together, these have {size}")]
@@ -49,6 +56,24 @@ def problems(schema: Document, path: str, old: Document | None = None) -> list[C
         return [errors.invalid(path, "", "the schema is nested too deeply")]
     unchanged = old is not None and same(schema, old)
     return [*looking.syntax, *looking.found, *([] if unchanged else looking.total(path))][:TOLD]
+
+
+def _malformed(schema: Document, path: str) -> Iterator[Cause]:
+    """What is not of the type that it has to be, in any rule."""
+    waiting: list[tuple[Any, str]] = [(schema, path)]
+    while waiting:
+        each, where = waiting.pop()
+        for at, written in enumerate(each.get(RULES) or ()):
+            for key, wanted in _MEMBERS.items():
+                value = written.get(key)
+                if value is not None and type(value) is not wanted:
+                    name, given = _NAMED[wanted], type_name(value)
+                    yield errors.type_invalid(f"{where}.{RULES}[{at}].{key}", given, f'must be of type {name}: "{given}"')
+        waiting += [(inner, _below(where, kind, key)) for kind, key, inner in children(each)]
+
+
+def _below(path: str, kind: str, key: str) -> str:
+    return f"{path}.properties[{key}]" if kind == "field" else f"{path}.{'items' if kind == 'list' else 'additionalProperties'}"
 
 
 def _texts(schema: Document) -> Iterator[str]:
@@ -159,15 +184,15 @@ class _Looking:
 
 
 def _inside(schema: Document, place: _Place, kind: str, key: str) -> _Place:
-    below = type_below(place.type, kind, key)
+    below, path = type_below(place.type, kind, key), _below(place.path, kind, key)
     if kind == "field":
-        return replace(place, path=f"{place.path}.properties[{key}]", type=below, root=False)
+        return replace(place, path=path, type=below, root=False)
     limit = schema.get("maxItems" if kind == "list" else "maxProperties")
     count = None if limit is None or place.count is None else min(place.count * max(0, int(limit)), MOST)
     if kind == "map":
-        return replace(place, path=f"{place.path}.additionalProperties", type=below, root=False, count=count)
+        return replace(place, path=path, type=below, root=False, count=count)
     untold = place.untold or ("" if schema.get("x-kubernetes-list-type") == "map" else place.path)
-    return replace(place, path=f"{place.path}.items", type=below, root=False, count=count, untold=untold)
+    return replace(place, path=path, type=below, root=False, count=count, untold=untold)
 
 
 def _in_text(schema: Document, written: Mapping[str, Any], path: str) -> Iterator[Cause]:

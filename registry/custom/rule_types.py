@@ -132,7 +132,7 @@ def _object_type(schema: Document, name: str, *, root: bool) -> Type | None:
             continue
         fields[called] = kind
         if key in required and "default" not in inner:
-            least += len(key.encode()) + kind.least + 4
+            least += len(key.encode(errors="replace")) + kind.least + 4
     return Type(name, fields=fields, least=least)
 
 
@@ -149,7 +149,7 @@ def _text_type(schema: Document) -> Type:
     if limit is not None:
         size = max(0, int(limit)) * 4  # it counts characters, and they may take four bytes each
     elif schema.get("enum"):
-        size = max((len(each.encode()) for each in schema["enum"] if isinstance(each, str)), default=size)
+        size = max((len(each.encode(errors="replace")) for each in schema["enum"] if isinstance(each, str)), default=size)
     return Type(kind.name, size=size, least=2)
 
 

@@ -16,7 +16,7 @@ A rule is compiled when it is first asked. Until then a schema with rules costs 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -33,7 +33,7 @@ from registry.custom.rule_types import RULES, Reader, Rule, children, escaped, r
 from registry.errors import Cause
 from registry.nodes import LONGEST_STEP, TOLD, Document, below, same
 
-__all__ = ["NOT_CHECKED", "RULES", "Rules", "blocked", "compile_rules", "problems"]
+__all__ = ["RULES", "Rules", "compile_rules", "problems"]
 
 PER_RULE = 1_000_000
 BUDGET = 2_000_000
@@ -41,13 +41,6 @@ BUDGET = 2_000_000
 ASKING = 10
 """Steps that it takes to ask a rule, whatever it says: many small values with small rules are work too."""
 LONGEST_MESSAGE = 5 * 1024
-_BLOCKING = frozenset(f"FieldValue{kind}" for kind in ("NotSupported", "Required", "TooLong", "TooMany", "TypeInvalid"))
-NOT_CHECKED = Cause(
-    "FieldValueInvalid",
-    "Invalid value: null: some validation rules were not checked because the object was invalid; "
-    "correct the existing errors to complete validation",
-    "<nil>",
-)
 OUT_OF_BUDGET = "validation failed due to running out of cost budget, no further validation rules will be run"
 
 
@@ -60,11 +53,6 @@ def compile_rules(schema: Document) -> Rules | None:
             return Rules(schema)
         waiting += [inner for _, _, inner in children(each)]
     return None
-
-
-def blocked(causes: Iterable[Cause]) -> bool:
-    """Whether a document breaks its schema in a way that makes its rules not worth asking. Then `NOT_CHECKED` is told."""
-    return any(cause.reason in _BLOCKING for cause in causes)
 
 
 class Rules:
@@ -292,7 +280,7 @@ class _Asking:
             except CostExceeded:
                 made, self._left = "", min(self._left, 0)
             said = made.strip() if isinstance(made, str) else ""
-            if said and "\n" not in said and len(said.encode()) <= LONGEST_MESSAGE:
+            if said and "\n" not in said and len(said.encode(errors="replace")) <= LONGEST_MESSAGE:
                 return said
         return each.rule.message.strip() or f"failed rule: {each.rule.rule.strip()}"
 

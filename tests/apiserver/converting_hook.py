@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from apiserver import sections
-from registry.custom.conversion import Call, webhook_ways
+from registry.custom.conversion import Call, CustomWays, webhook_ways
 from registry.jsonpath import parse as parse_path
 from registry.kinds import Column, Kind, Scale, Version
 from registry.nodes import Node
@@ -104,6 +104,14 @@ class Linked:
     def world(self) -> World:
         """The parts."""
         return self.asking.world
+
+    @property
+    def ways(self) -> CustomWays:
+        """Those that are in force."""
+        found = self.world.registry.of_resource(DEFINITION)
+        assert found is not None
+        assert isinstance(found.storage.ways, CustomWays)
+        return found.storage.ways
 
     @property
     def questions(self) -> list[tuple[str, tuple[str, ...]]]:

@@ -133,6 +133,32 @@ async def test_what_does_not_fit_into_memory_is_shown_all_the_same() -> None:
         assert client.events[-1]["object"]["spec"]["address"] == "b:1"
 
 
+async def test_a_long_list_is_asked_for_in_pieces_and_a_webhook_that_refuses_for_ever_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("apiserver.converting.ASKED", 6)
+    monkeypatch.setattr("registry.custom.conversion.BATCH", 2)
+    async with linked(memory=0) as found:
+        for number in range(15):
+            await found.link(f"l{number:02}")
+        assert (await names(found, "v2"))[0] == [f"l{number:02}" for number in range(15)]
+        assert [len(asked) for _, asked in found.questions] == [2] * 7 + [1]
+        assert found.ways.waiting == 0
+        monkeypatch.setattr("registry.custom.conversion.LONGEST_SECONDS", 0.05)
+        never = anyio.Event()
+
+        async def reply(request: Document) -> bytes:
+            if len(request["objects"]) < 2:
+                await never.wait()
+            return review(request, status="Failure", message="no")
+
+        found.reply = reply
+        with pytest.raises(Unreached) as refused:
+            await names(found, "v2")
+        assert refused.value.message == (f"conversion webhook for {OLD}, Kind=Link failed: 6 objects were not converted in 0.05 s")
+        assert found.ways.waiting == 0
+
+
 async def test_one_object_that_cannot_be_converted_spoils_no_other() -> None:
     async with linked() as found:
         for number in range(9):

@@ -7,7 +7,7 @@ import pytest
 from registry.errors import BadRequest, Forbidden, Invalid, NotFound
 from registry.nodes import Document
 from tests.apiserver.defining import DEFINITIONS, GROUP, defining, definition, path, versioned
-from tests.apiserver.world import opened
+from tests.apiserver.world import SOMEBODY, opened
 
 pytestmark = pytest.mark.anyio
 BOLT = f"bolts.{GROUP}"
@@ -123,6 +123,27 @@ async def test_a_definition_goes_when_the_last_of_its_objects_has_gone() -> None
             await defined.settled()
         with pytest.raises(NotFound):
             await world.get(f"{DEFINITIONS}/{BOLT}")
+
+
+async def test_quotas_count_the_objects_of_a_defined_kind() -> None:
+    async with opened() as world, defining(world) as defined:
+        await defined.define(definition())
+        await world.make("/api/v1/namespaces/shop/resourcequotas", "few", spec={"hard": {f"count/{BOLT}": "1"}})
+        await world.do("create", path(), bolt("a"), who=SOMEBODY)
+        with pytest.raises(Forbidden, match="exceeded quota: few"):
+            await world.do("create", path(), bolt("b"), who=SOMEBODY)
+
+
+async def test_what_is_made_of_a_definition_that_is_gone_is_found_nowhere() -> None:
+    async with opened() as world, defining(world) as defined:
+        await defined.define(definition())
+        late = world.call("create", path(), bolt("late"))  # on its way already
+        await world.do("delete", f"{DEFINITIONS}/{BOLT}")
+        while world.registry.of_resource(BOLT) is not None:
+            await defined.settled()
+        with pytest.raises(NotFound):
+            await world.manager.handle(late)
+        assert world.stored(BOLT) == []
 
 
 async def test_what_no_schema_has_is_dropped_with_a_warning_or_refused() -> None:

@@ -12,7 +12,8 @@ import pytest
 from actors.builtin.objects import Change, Ref
 from admission.identity import actor_identity
 from apiserver.objects import FactsOf, ManagerReach, StoreObjects
-from registry.errors import ExpiredError
+from registry.errors import ExpiredError, Forbidden
+from storage.store import Op
 from tests.apiserver.keeping import Keeper, keeping, owner
 from tests.apiserver.latecomers import GROUP, late_kind
 from tests.apiserver.world import CONFIGMAPS, NAMESPACES, NOW, World, opened
@@ -104,6 +105,18 @@ async def test_a_namespace_goes_with_the_objects_of_all_kinds_in_it(keeper: Keep
     assert "brief" not in {record.key.name for record in world.stored("namespaces")}
 
 
+async def test_a_quota_counts_objects_of_a_kind_that_comes_after_it(keeper: Keeper) -> None:
+    world = keeper.world
+    await world.make("/api/v1/namespaces/shop/resourcequotas", "most", spec={"hard": {f"count/{RESOURCE}": "1"}})
+    world.manager.catalog.replace(put=[late_kind()])
+    await comet(world, "a")
+    with pytest.raises(Forbidden, match="exceeded quota: most"):
+        await comet(world, "b")
+    await keeper.clock.advance(1.0)
+    await keeper.quiet()
+    assert (await world.get("/api/v1/namespaces/shop/resourcequotas/most"))["status"]["used"] == {f"count/{RESOURCE}": "1"}
+
+
 async def test_an_object_of_a_kind_that_came_late_expires(keeper: Keeper) -> None:
     world = keeper.world
     world.manager.catalog.replace(put=[late_kind()])
@@ -155,6 +168,24 @@ async def test_a_watch_of_everything_begins_and_ends_kinds_without_a_gap() -> No
             assert not ended.is_set()
             catalog.replace(gone=[RESOURCE])  # with an object in it: what is known of it cannot be watched away
             await ended.wait()
+
+
+async def test_the_changes_of_a_kind_that_went_take_no_memory_and_can_be_read(keeper: Keeper) -> None:
+    world = keeper.world
+    world.manager.catalog.replace(put=[late_kind()])
+    await keeper.quiet()
+    before = world.store.revision
+    await comet(world, "a")
+    await world.do("delete", f"{COMETS}/a")
+    assert world.store.stats().windows[RESOURCE][0] == 2
+    world.manager.catalog.replace(gone=[RESOURCE])
+    await keeper.quiet()
+    assert world.store.stats().windows[RESOURCE] == (0, 0)
+    world.manager.catalog.replace(put=[late_kind()])
+    cursor = world.store.watch(RESOURCE, before)
+    assert [change.op for change in await cursor.next()] == [Op.ADDED, Op.DELETED]
+    await comet(world, "b")
+    assert [change.record.key.name for change in await cursor.next()] == ["b"]
 
 
 async def test_a_reference_to_a_kind_that_went_means_what_it_meant_and_finds_what_is_left() -> None:

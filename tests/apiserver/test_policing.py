@@ -21,6 +21,7 @@ from apiserver.wiring import SYSTEM
 from registry.cel import Meter
 from registry.errors import ApiError, Invalid
 from storage.store import Put
+from tests.apiserver.latecomers import late_kind
 from tests.apiserver.world import CONFIGMAPS, GADGETS, NAMESPACES, TRINKETS, WIDGETS, Document, World, opened
 
 pytestmark = pytest.mark.anyio
@@ -310,6 +311,35 @@ async def test_a_parameter_is_an_object_of_any_kind_where_the_write_is() -> None
         assert await refusal(world) == "at most 5"
         await world.merge(f"{CONFIGMAPS}/limits", {"data": {"most": "6"}})
         assert not await refusal(world)
+
+
+async def test_parameters_may_be_of_a_kind_that_comes_later_and_goes() -> None:
+    async with opened() as world:
+        comets = {"paramKind": {"apiVersion": "late.example/v1", "kind": "Comet"}}
+        await policy(world, "object.spec.size <= params.spec.size", **comets)
+        ref = {"name": "limits", "parameterNotFoundAction": "Deny"}
+        await world.make(BINDINGS, "small", spec={"policyName": "small", "validationActions": ["Deny"], "paramRef": ref})
+        unknown = "failed to configure binding: paramKind kind `late.example/v1, Comet` not known"
+        assert await refusal(world) == unknown
+        world.manager.catalog.replace(put=[late_kind()])
+        body = {"apiVersion": "late.example/v1", "kind": "Comet", "metadata": {"name": "limits"}, "spec": {"size": 9}}
+        await world.do("create", "/apis/late.example/v1/namespaces/shop/comets", body)
+        assert not await refusal(world)
+        world.manager.catalog.replace(gone=["comets.late.example"])
+        assert await refusal(world) == unknown
+
+
+async def test_what_a_policy_is_about_is_found_anew_when_a_kind_changes() -> None:
+    async with opened() as world:
+        late = rule(apiGroups=["late.example"], apiVersions=["v2"], resources=["comets"])
+        await bound(world, "false", matchConstraints={"resourceRules": [late]})
+        comet = {"apiVersion": "late.example/v1", "kind": "Comet", "metadata": {"generateName": "c"}, "spec": {"size": 9}}
+        path = "/apis/late.example/v1/namespaces/shop/comets"
+        world.manager.catalog.replace(put=[late_kind()])
+        await world.do("create", path, comet)  # it has no such version
+        world.manager.catalog.replace(put=[late_kind("Comet", "v1", "v2")])
+        with pytest.raises(ApiError, match="denied request"):
+            await world.do("create", path, comet)
 
 
 async def test_a_rule_has_to_hold_for_every_parameter_that_is_selected() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from registry.custom.schema import NOT_CHECKED, CustomSchema, custom_schema
+from registry.custom.schema import NOT_CHECKED, CustomSchema, custom_schema, late_schema
 from registry.custom.structural import problems
 from registry.errors import Cause
 from registry.openapi_schemas import schema_of_node
@@ -284,6 +285,19 @@ def test_nothing_is_made_of_a_schema_before_it_is_used_and_only_once_for_all_tha
     assert other.node is one.node
     assert custom_schema(source, preserve_unknown=True)._source is not one._source
     assert one.document == source
+
+
+def test_a_source_that_is_part_of_a_stored_text_is_not_copied_and_not_read_before_it_is_needed() -> None:
+    asked: list[dict[str, Any]] = []
+    stored = msgspec.json.encode({"schema": {"type": "object", "properties": {"spec": {"type": "object"}}}})
+    text = msgspec.json.decode(stored, type=dict[str, msgspec.Raw])["schema"]
+    schema = late_schema(text, rules_of=asked.append)
+    assert schema._source.text is text
+    assert "made" not in vars(schema._source)
+    assert schema.digest == late_schema(msgspec.Raw(bytes(text))).digest != late_schema(text, preserve_unknown=True).digest
+    assert (schema.published, asked) == (msgspec.json.decode(text), [])
+    assert schema.against(thing(), None, ()) == schema.against(thing(), None, ()) == ()
+    assert asked == [schema.published], "its rules are looked for once"
 
 
 def test_a_document_made_of_a_tidy_one_is_looked_at_where_it_changed() -> None:

@@ -341,3 +341,24 @@ def test_what_the_schema_takes_can_be_made_a_value_and_what_it_refuses_cannot(va
 def only_the_schema_knows(cause: Cause) -> bool:
     """Rules that a type in Python does not have: formats of texts, 32 bits, and items that differ."""
     return cause.field in ("spec.at", "spec.exactly", "spec.small") or cause.reason == "FieldValueDuplicate"
+
+
+class OpenSpec(Spec):
+    name: str = ""
+    free: Any = None
+    more: dict[str, list[Any]] | None = None
+
+
+class Open(Resource[OpenSpec, None]):
+    """Has fields in which there may be anything."""
+
+
+def test_a_value_shares_nothing_with_the_document_that_it_was_made_of() -> None:
+    document = {"metadata": {"name": "a"}, "spec": {"free": {"a": [1]}, "more": {"b": [{"c": 2}]}}}
+    before = msgspec.json.encode(document)
+    made = from_document(Open)(document)
+    made.spec.free["a"].append(2)
+    assert made.spec.more is not None
+    made.spec.more["b"][0]["c"] = 3
+    assert msgspec.json.encode(document) == before
+    assert to_document(made)["spec"] == {"name": "", "free": {"a": [1, 2]}, "more": {"b": [{"c": 3}]}}
