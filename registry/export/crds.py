@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from itertools import groupby
 from typing import Any
 
+from registry.description import DEFINITION
 from registry.documents import dump_yaml
 from registry.export.choosing import ExportError, Form
 
@@ -119,7 +120,7 @@ def _version(form: Form, storage: str) -> Document:
         document["deprecated"] = True
         if version.warning:
             document["deprecationWarning"] = version.warning[:WARNING]
-    document["schema"] = {"openAPIV3Schema": root(form.schema, f"{kind.resource} {version.name}")}
+    document["schema"] = {"openAPIV3Schema": root(form.schema, f"{kind.resource} {version.name}", null=kind.declared != DEFINITION)}
     subresources: Document = {"status": {}} if form.status else {}
     if kind.scale:
         scale = {"specReplicasPath": kind.scale["spec"], "statusReplicasPath": kind.scale["status"]}
@@ -142,9 +143,9 @@ def _version(form: Form, storage: str) -> Document:
     return document
 
 
-def root(schema: Document, where: str) -> Document:
-    """The schema of a kind, without what every kind has. Raises ExportError."""
-    made = structural(schema, where)
+def root(schema: Document, where: str, *, null: bool = False) -> Document:
+    """The schema of a kind, without what every kind has. Raises ExportError. `null`: what may be anything may be null."""
+    made = structural(schema, where, null=null)
     properties = dict(made.get("properties", {}))
     for name in ("apiVersion", "kind"):
         properties[name] = {"type": "string"} | (
@@ -162,22 +163,24 @@ def root(schema: Document, where: str) -> Document:
     return made
 
 
-def structural(schema: Mapping[str, Any], where: str) -> Document:
+def structural(schema: Mapping[str, Any], where: str, *, null: bool = False) -> Document:
     """A schema in the words that a definition may have, and with what lists and maps must say of themselves. Raises ExportError."""
     made = {key: value for key, value in schema.items() if key in KEPT}
     if "properties" in schema:
-        made["properties"] = {key: structural(child, f"{where}.{key}") for key, child in schema["properties"].items()}
+        made["properties"] = {key: structural(child, f"{where}.{key}", null=null) for key, child in schema["properties"].items()}
     if "additionalProperties" in schema and "properties" not in schema:
         more = schema["additionalProperties"]
-        made["additionalProperties"] = more if isinstance(more, bool) else structural(more, f"{where}.*")
+        made["additionalProperties"] = more if isinstance(more, bool) else structural(more, f"{where}.*", null=null)
     if "items" in schema:
-        made["items"] = structural(schema["items"], f"{where}[]")
+        made["items"] = structural(schema["items"], f"{where}[]", null=null)
     if made.get("x-kubernetes-list-type") == "set":
         made["items"] = _whole(made["items"])
     elif made.get("x-kubernetes-list-type") == "map":
         _check_keys(made, where)
     if not made.get("type") and not made.get("x-kubernetes-int-or-string"):
         made["x-kubernetes-preserve-unknown-fields"] = True
+        if null:
+            made["nullable"] = True
     return made
 
 

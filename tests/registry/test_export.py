@@ -218,7 +218,7 @@ def kinds(draw: st.DrawFn) -> tuple[Node, Document]:
     document = {"apiVersion": "x.example/v1", "kind": "Thing", "metadata": {"name": "a"}, "spec": draw(values(spec))}
     outcome = schema.apply(document)
     assume(not outcome.causes and not outcome.unknown and not outcome.unreadable)
-    return spec, document
+    return schema.node.properties["spec"], document  # with defaults in their one form, as a registry has it
 
 
 @settings(max_examples=40, deadline=None)
@@ -384,6 +384,14 @@ def test_sets_of_objects_and_keys_of_lists_say_what_kubernetes_wants_to_hear() -
     assert schema["properties"]["spec"]["properties"]["l"]["items"]["x-kubernetes-map-type"] == "atomic"
     with pytest.raises(ExportError, match=r"spec\.l: 'a' is a key of a list, and may be left out"):
         definition([form_of(root_of(of(ListType.MAP, list_map_keys=("a",))))])
+
+
+def test_what_may_be_anything_may_be_null_in_a_definition_too() -> None:
+    anything = Node(type="object", properties={"any": Node(preserve=True, nullable=True)}, required=("any",), default={"any": None})
+    root = Schema(root_of(Node(type="object", properties={"o": anything}))).node
+    schema = definition([form_of(root)])["spec"]["versions"][0]["schema"]["openAPIV3Schema"]
+    assert structural.problems(schema, "schema", status=True) == []
+    assert schema["properties"]["spec"]["properties"]["o"]["properties"]["any"]["nullable"] is True
 
 
 # OpenAPI
