@@ -21,17 +21,14 @@ from apiserver.cli_actor import actor_commands
 from apiserver.cli_auth import auth
 from apiserver.cli_certificate import certificate_commands
 from apiserver.cli_key import key_commands
+from apiserver.cli_registry import COMMANDS as PROMISE
 from apiserver.cli_registry import registry_commands
-from apiserver.cli_registry_callers import EPILOG as CALLED
-from apiserver.cli_registry_callers import callers
-from apiserver.cli_registry_check import EPILOG as CHECKED
-from apiserver.cli_registry_check import check
-from apiserver.cli_registry_export import EPILOG as EXPORTED
-from apiserver.cli_registry_export import export
+from apiserver.cli_registry_callers import COMMANDS as CALLERS
+from apiserver.cli_registry_check import COMMANDS as CHECK
+from apiserver.cli_registry_export import COMMANDS as EXPORT
 from apiserver.cli_registry_graph import COMMANDS as DRAW
 from apiserver.cli_registry_inspect import COMMANDS as INSPECT
-from apiserver.cli_registry_migrate import EPILOG as MIGRATED
-from apiserver.cli_registry_migrate import migrate
+from apiserver.cli_registry_migrate import COMMANDS as MIGRATE
 from apiserver.cli_token_keys import token_keys
 from apiserver.config import ConfigError, Settings, StartError, load, misspelt
 from apiserver.plugins import check_own_packages, load_plugins
@@ -57,12 +54,8 @@ app.add_typer(key_commands, name="key")
 app.add_typer(certificate_commands, name="certificate")
 app.add_typer(auth, name="auth")
 app.add_typer(registry_commands, name="registry")
-registry_commands.command(epilog=CHECKED)(check)
-for _inspect, _name, _epilog in (*INSPECT, *DRAW):
-    registry_commands.command(_name, epilog=_epilog)(_inspect)
-registry_commands.command(epilog=EXPORTED)(export)
-registry_commands.command(epilog=MIGRATED)(migrate)
-registry_commands.command(epilog=CALLED)(callers)
+for _command, _name, _epilog in (*INSPECT, *DRAW, *EXPORT, *CHECK, *PROMISE, *CALLERS, *MIGRATE):
+    registry_commands.command(_name, epilog=_epilog)(_command)
 
 Config = Annotated[
     Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML. Variables and flags go before it.")

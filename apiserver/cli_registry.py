@@ -29,7 +29,6 @@ _Output = Annotated[str, typer.Option("-o", "--output", metavar="FORM", help="te
 _File = Annotated[Path, typer.Option("--file", metavar="FILE", help="The lock.")]
 
 
-@registry_commands.command(epilog=_EXIT)
 def lock(
     plugin: Plugins = None,
     file: _File = Path(LOCK),
@@ -58,7 +57,6 @@ def lock(
         typer.echo(f"{file} is written")
 
 
-@registry_commands.command(epilog=_EXIT)
 def diff(
     plugin: Plugins = None,
     against: Annotated[
@@ -87,7 +85,6 @@ def diff(
     raise typer.Exit(1 if any(change.refused for change in changes) else 0)
 
 
-@registry_commands.command(epilog=_EXIT)
 def lint(
     plugin: Plugins = None,
     strict: Annotated[bool, typer.Option("--strict", help="Fail for warnings too.")] = False,
@@ -111,6 +108,10 @@ def lint(
     showing.findings(found, output)
     wrong = any(not each.waived and (strict or each.rule.level is Level.ERROR) for each in found)
     raise typer.Exit(1 if wrong else 0)
+
+
+COMMANDS = ((lint, "lint", _EXIT), (diff, "diff", _EXIT), (lock, "lock", _EXIT))
+"""What this module puts into `skep registry`: function, name, epilog."""
 
 
 def builtin_kinds() -> tuple[Kind, ...]:

@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
-from apiserver.cli_actor_insight import Config, DataDir, Kubeconfig, Server, reached
+from apiserver.cli_registry_source import Ca, Config, DataDir, Kubeconfig, Running, Server, TokenFile, Where, kind_of, served
 from apiserver.config import StartError
+
+if TYPE_CHECKING:
+    from registry.description_names import Named
 
 USES = "/apis/skep.dev/v1/versionuses"
 EPILOG = (
-    "Exit codes: 0 done; 1 somebody still calls (with --fail-if-used), or the server refused or does not answer; "
-    "2 it was asked wrongly."
+    "Exit codes: 0 done; 1 somebody still calls (with --fail-if-used); or the server refuses, or cannot be reached; "
+    "2 it was asked wrongly (flags, settings); 3 there is no such kind or version."
 )
 
 Document = dict[str, Any]
@@ -23,17 +26,19 @@ Document = dict[str, Any]
 def callers(
     kind: Annotated[
         list[str] | None,
-        typer.Option("--kind", metavar="KIND", help="As Probe, probes.uptime.example, or probes/v1beta1. Repeat it."),
+        typer.Argument(metavar="KIND", help="A kind, plural or short name; with .VERSION and .GROUP.  [default: all]"),
     ] = None,
     since: Annotated[str, typer.Option(metavar="TIME", help="Those who have called since then, as 12h or 30d.")] = "",
     fail_if_used: Annotated[bool, typer.Option("--fail-if-used", help="Fail if there is anybody.")] = False,
-    data_dir: DataDir = None,
-    kubeconfig: Kubeconfig = None,
-    server: Server = None,
-    config: Config = None,
     output: Annotated[
         Literal["table", "wide", "json", "yaml"], typer.Option("--output", "-o", help="For people, or for programs.")
     ] = "table",
+    server: Server = None,
+    kubeconfig: Kubeconfig = None,
+    data_dir: DataDir = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    config: Config = None,
 ) -> None:
     """Shows who calls versions that are deprecated: users and their programs, how often, when for the last time.
 
@@ -43,11 +48,12 @@ def callers(
 
     - skep registry callers --since 30d
 
-    - skep registry callers --kind probes.uptime.example/v1beta1 --since 14d --fail-if-used
+    - skep registry callers probes.v1beta1.uptime.example --since 14d --fail-if-used
     """
     oldest = time.time() - _seconds(since) if since else None
-    with reached(data_dir, kubeconfig, server, config) as remote:
-        uses = [use for use in remote.get(USES)["items"] if not kind or any(means(each, use) for each in kind)]
+    with served(Where(None, server, kubeconfig, data_dir, token_file, ca, config)) as remote:
+        wanted = [kind_of(Running(remote).brief(), word) for word in kind or ()]
+        uses = [use for use in remote.get(USES)["items"] if not wanted or any(means(each, use) for each in wanted)]
     found = [row for row in rows(uses) if oldest is None or _moment(row["last"]) >= oldest]
     from apiserver import showing_callers
 
@@ -57,13 +63,12 @@ def callers(
         raise StartError(f"{versions}: somebody still calls what is deprecated", "let them use the successor, then ask again")
 
 
-def means(name: str, use: Document) -> bool:
-    """Whether a name that somebody typed means the version of an object."""
+def means(named: Named, use: Document) -> bool:
+    """Whether what somebody named is the version of an object."""
     spec = use["spec"]
-    wanted, _, version = name.partition("/")
-    resource: str = spec["resource"]
-    known = {resource, resource.partition(".")[0], spec["kind"].lower()}
-    return wanted.lower() in known and version in ("", spec["apiVersion"].rpartition("/")[2])
+    return bool(
+        spec["resource"] == named.kind.resource and (named.version is None or named.version.api_version == spec["apiVersion"])
+    )
 
 
 def rows(uses: Iterable[Document]) -> Iterator[Document]:
@@ -93,3 +98,7 @@ def _moment(text: str) -> float:
     from registry.times import parse_time
 
     return parse_time(text).timestamp()
+
+
+COMMANDS = ((callers, "callers", EPILOG),)
+"""What this module puts into `skep registry`: function, name, epilog."""

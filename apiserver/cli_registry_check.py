@@ -118,3 +118,7 @@ def _yaml(document: dict[str, Any]) -> list[str]:
     from registry.documents import dump_yaml
 
     return dump_yaml({key: value for key, value in document.items() if key != "metadata"}).decode().splitlines()
+
+
+COMMANDS = ((check, "check", EPILOG),)
+"""What this module puts into `skep registry`: function, name, epilog."""

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from apiserver.cli_actor_insight import DataDir, Kubeconfig, Server, reached
-from apiserver.config import StartError, load
+from apiserver.cli_registry_source import (
+    MISSING,
+    Ca,
+    Config,
+    DataDir,
+    Kubeconfig,
+    Plugin,
+    Server,
+    Source,
+    TokenFile,
+    Where,
+    looking,
+    missing,
+)
+from apiserver.config import StartError
 
 if TYPE_CHECKING:
-    from registry.catalog import Registry
-    from registry.description import KindDescription
     from registry.export.choosing import Form
 
-Document = dict[str, Any]
-
-EPILOG = "Exit codes: 0 it is written (--check: is up to date); 1 --check: it is not; 2 it was asked wrongly."
+EPILOG = (
+    "Exit codes: 0 it is written (--check: is up to date); 1 --check: it is not; or the server refuses, or cannot be reached; "
+    "2 it was asked wrongly (flags, settings, plugins); 3 there is no such kind, group or version."
+)
 
 
 class What(StrEnum):
@@ -37,131 +48,77 @@ SEVERAL = frozenset({What.crd, What.jsonschema})
 """What is a file for each kind. A document of OpenAPI is one, or one for each group and version when a folder is named."""
 
 
-_Plugin = Annotated[
-    list[str] | None, typer.Option("--plugin", metavar="WHAT", help="File, module or entry point; no server. Repeat it.")
+_Kinds = Annotated[
+    list[str] | None, typer.Argument(metavar="KIND", help="Only these.  [default: those of plugins and definitions]")
 ]
-_Kind = Annotated[list[str] | None, typer.Option("--kind", metavar="KIND", help="This kind alone. Repeat it.")]
-_Group = Annotated[list[str] | None, typer.Option("--group", metavar="GROUP", help="This group alone. Repeat it.")]
-_Version = Annotated[list[str] | None, typer.Option("--version", metavar="VERSION", help="This version alone. Repeat it.")]
+_Group = Annotated[list[str] | None, typer.Option("--group", "-g", metavar="GROUP", help="Only kinds of this group. Repeat it.")]
+_Version = Annotated[list[str] | None, typer.Option("--version", metavar="VERSION", help="Only this version. Repeat it.")]
 _Out = Annotated[Path | None, typer.Option("--out", metavar="FILE|DIR", help="Where it is written.  [default: standard output]")]
 _Check = Annotated[bool, typer.Option("--check", help="Write nothing; fail if --out is not up to date.")]
-_Config = Annotated[Path | None, typer.Option("--config", metavar="FILE", help="Settings in TOML.")]
 
 
 def export(
     what: Annotated[What, typer.Argument(metavar="WHAT", help="openapi, crd, jsonschema, python or typescript.")],
-    plugin: _Plugin = None,
-    kind: _Kind = None,
+    kinds: _Kinds = None,
     group: _Group = None,
     version: _Version = None,
     out: _Out = None,
     check: _Check = False,
-    data_dir: DataDir = None,
-    kubeconfig: Kubeconfig = None,
+    plugin: Plugin = None,
     server: Server = None,
-    config: _Config = None,
+    kubeconfig: Kubeconfig = None,
+    data_dir: DataDir = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
+    config: Config = None,
 ) -> None:
     """Writes kinds as OpenAPI, CustomResourceDefinitions, JSON Schema, a typed Python client, or TypeScript types.
 
     Without --plugin they are those of a server. The same kinds make the same files, byte for byte: keep them beside your code.
 
-    Example: skep registry export python --plugin uptime.py --out uptime_client.py
+    Examples:
+
+    - skep registry export python --plugin uptime.py --out uptime_client.py
+
+    - skep registry export crd probes.v1 --plugin uptime.py
     """
-    from registry.export.choosing import ExportError, chosen
+    from registry.description_names import NoSuchKind
+    from registry.export.choosing import ExportError, Unknown
 
     if check and out is None:
         raise StartError("--check compares with a file or folder", "name it with --out", exit_code=2)
-    choice = {"names": kind or (), "groups": group or (), "versions": version or ()}
     try:
-        if plugin or not (data_dir or kubeconfig or server or _has_server(config)):
-            files = _of_plugins(what, choice, plugin, config, folder=_is_folder(out))
-        else:
-            with reached(data_dir, kubeconfig, server, config) as remote:
-                kinds = asked(remote, choice["names"], choice["groups"])
-                files = made(what, chosen(kinds, **choice), Asked(remote), folder=_is_folder(out))
+        with looking(Where(plugin, server, kubeconfig, data_dir, token_file, ca, config)) as source:
+            forms = forms_of(source, kinds or (), group or (), version or ())
+            files = made(what, forms, source.documents, folder=_is_folder(out))
+    except NoSuchKind as error:
+        raise missing(error) from None
     except ExportError as error:
-        raise StartError(str(error), error.hint, exit_code=2) from None
+        raise StartError(str(error), error.hint, exit_code=MISSING if isinstance(error, Unknown) else 2) from None
     deliver(files, out, check=check, several=what in SEVERAL)
 
 
-def _of_plugins(
-    what: What, choice: Mapping[str, Sequence[str]], names: Sequence[str] | None, config: Path | None, *, folder: bool
-) -> Mapping[str, str]:
-    from registry.description import describe
-    from registry.export.choosing import chosen
+def forms_of(source: Source, names: Sequence[str], groups: Sequence[str], versions: Sequence[str]) -> list[Form]:
+    """What is chosen, with schemas: only the kinds that are chosen are read whole. Raises StartError, NoSuchKind, ExportError."""
+    from apiserver.cli_registry_inspect import only
+    from registry.export.choosing import Form, chosen
 
-    registry = built(names, config)
-    return made(what, chosen(describe(registry).kinds, **choice), Documents(registry), folder=folder)
-
-
-def _has_server(config: Path | None) -> bool:
-    """Whether nothing but a server can be meant: no settings name plugins."""
-    return not load(flags={}, environ=os.environ, config=config, cwd=Path.cwd()).plugins
-
-
-def built(names: Sequence[str] | None, config: Path | None) -> Registry:
-    """The registry of plugins. StartError and RegistryError."""
-    from apiserver.cli_registry import builtin_kinds
-    from apiserver.plugins import load_plugins
-    from registry.plugin import Plugin, build
-
-    flags: dict[str, Any] = {"plugins": list(names)} if names else {}
-    settings = load(flags=flags, environ=os.environ, config=config, cwd=Path.cwd())
-    return build([loaded.value for loaded in load_plugins(settings.plugins, Plugin)], builtin_kinds())
+    brief = chosen(source.brief().kinds, names=names, groups=groups, versions=versions)
+    resources = dict.fromkeys(form.kind.resource for form in brief)
+    full = {resource: only(source.full(resource), resource) for resource in resources}
+    found = []
+    for form in brief:
+        kind = full[form.kind.resource]
+        there = (each for each in kind.versions if each.api_version == form.api_version)
+        found += [Form(kind, version) for version in there]
+    return found
 
 
-def asked(remote: Any, names: Sequence[str], groups: Sequence[str]) -> list[KindDescription]:
-    """The kinds of a server: those with schemas that may be chosen. Raises StartError."""
-    from urllib.parse import quote
-
-    from apiserver.inspecting import PATH
-    from apiserver.reaching import Refused
-    from registry.description import BUILTIN, read
-
-    try:
-        brief = read(remote.get(PATH)).kinds
-        wanted = [each for each in brief if names or groups or each.declared != BUILTIN]
-        full = {each.resource: read(remote.get(f"{PATH}/{quote(each.resource, safe='')}")).kinds[0] for each in wanted}
-    except Refused as error:
-        if error.code == 404:
-            raise StartError(
-                "this server does not describe its registry", "it is an older one; use --plugin", exit_code=1
-            ) from None
-        raise
-    return [full.get(each.resource, each) for each in brief]
+Documents = Callable[[Iterable[str]], Mapping[str, dict[str, Any]]]
+"""Gives documents of OpenAPI by their places."""
 
 
-class Documents:
-    """The OpenAPI documents of a registry."""
-
-    def __init__(self, registry: Registry) -> None:
-        self._registry = registry
-
-    def __call__(self, places: Iterable[str]) -> Mapping[str, Document]:
-        """By place, as `apis/uptime.example/v1`."""
-        import asyncio
-        from json import loads
-
-        from apiserver.documents import OpenAPIDocuments
-        from registry.catalog import Catalog
-
-        documents = OpenAPIDocuments(Catalog(self._registry))
-        found = ((place, asyncio.run(documents.find(place))) for place in places)
-        return {place: loads(served.body) for place, served in found if served is not None}
-
-
-class Asked:
-    """The OpenAPI documents of a server."""
-
-    def __init__(self, remote: Any) -> None:
-        self._remote = remote
-
-    def __call__(self, places: Iterable[str]) -> Mapping[str, Document]:
-        """By place."""
-        return {place: self._remote.get(f"/openapi/v3/{place}") for place in places}
-
-
-def made(what: What, forms: Sequence[Form], documents: Documents | Asked, *, folder: bool) -> Mapping[str, str]:
+def made(what: What, forms: Sequence[Form], documents: Documents, *, folder: bool) -> Mapping[str, str]:
     """The files by their paths. What is one file has one without a path. Raises ExportError."""
     if what is What.crd:
         from registry.export.crds import definitions
@@ -221,3 +178,7 @@ def _together(files: Mapping[str, str]) -> str:
     from registry.export.jsonschemas import bundled
 
     return bundled(files)
+
+
+COMMANDS = ((export, "export", EPILOG),)
+"""What this module puts into `skep registry`: function, name, epilog."""

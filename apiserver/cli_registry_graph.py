@@ -33,7 +33,7 @@ FORMS = Literal["text", "mermaid", "dot", "svg", "json"]
 def graph(
     kinds: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[KIND|GROUP]...", help="Only these.  [default: those of plugins]", autocompletion=names_for_shell),
+        typer.Argument(metavar="KIND|GROUP", help="Only these.  [default: those of plugins]", autocompletion=names_for_shell),
     ] = None,
     output: Annotated[
         FORMS, typer.Option("--output", "-o", help="For a terminal, a page, Graphviz, a browser, a program.")

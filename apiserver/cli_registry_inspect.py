@@ -103,7 +103,7 @@ def list_kinds(
     - skep registry list --all -o wide
     """
     with looking(Where(plugin, server, kubeconfig, data_dir, token_file, ca, config)) as source:
-        described = chosen(source.brief(), [group] if group else [], builtin=all_kinds)
+        described = chosen(of_group(source.brief(), group), [group] if group else [], builtin=all_kinds)
         counted = source.counted
     from apiserver import showing_kinds
 
@@ -223,6 +223,16 @@ def chosen(description: Description, words: Sequence[str], *, builtin: bool = Fa
     resources = {kind.resource for kind in kinds}
     actors = tuple(each for each in description.actors if resources & {each.owns, *each.observes, *each.writes})
     return replace(description, kinds=kinds, actors=actors)
+
+
+def of_group(description: Description, group: str) -> Description:
+    """The same; there has to be such a group, if one is named. Raises StartError."""
+    there = {kind.group for kind in description.kinds}
+    if group and group not in there:
+        near = get_close_matches(group, there, 3, 0.5)
+        hint = f"did you mean {' or '.join(near)}?" if near else "`skep registry list --all` shows all kinds with their groups"
+        raise StartError(f"there is no group {group!r}", hint, exit_code=MISSING)
+    return description
 
 
 def only(description: Description, resource: str) -> KindDescription:

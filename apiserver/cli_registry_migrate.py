@@ -11,13 +11,12 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Annotated, Any, Protocol
 from urllib.parse import quote
 
 import typer
 
-from apiserver.cli_actor_insight import Config, DataDir, Kubeconfig, Server, reached
+from apiserver.cli_registry_source import Ca, Config, DataDir, Kubeconfig, Server, TokenFile, Where, kind_of, served
 from apiserver.config import StartError
 
 if TYPE_CHECKING:
@@ -25,8 +24,8 @@ if TYPE_CHECKING:
 
 BAD = 1
 EPILOG = (
-    "Exit codes: 0 every object is in the version that is stored; 1 some are not, and are named; 2 it was asked wrongly. "
-    "130 stopped with Ctrl-C: run it again to go on."
+    "Exit codes: 0 every object is in the version that is stored; 1 some are not, and are named; or the server refuses, or cannot "
+    "be reached; 2 it was asked wrongly (flags, settings); 3 there is no such kind; 130 stopped with Ctrl-C: run it again to go on."
 )
 PATH = "/migrations"
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -78,14 +77,16 @@ class Pace:
 
 def migrate(
     kind: Annotated[
-        list[str] | None, typer.Argument(metavar="KIND...", help="Plural, kind, short name, or PLURAL.GROUP; without: --all.")
+        list[str] | None, typer.Argument(metavar="KIND", help="A kind, plural or short name; with .GROUP.  [or: --all]")
     ] = None,
     every: Annotated[bool, typer.Option("--all", help="Every kind that has objects in another version.")] = False,
     rate: Annotated[float, typer.Option(min=0.0, metavar="N", help="Objects per second, at most. 0: no limit.")] = 0.0,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Write nothing; tell what would be written.")] = False,
-    data_dir: DataDir = None,
-    kubeconfig: Kubeconfig = None,
     server: Server = None,
+    kubeconfig: Kubeconfig = None,
+    data_dir: DataDir = None,
+    token_file: TokenFile = None,
+    ca: Ca = None,
     config: Config = None,
 ) -> None:
     """Rewrites stored objects in the version that their kind is stored in, while the server serves.
@@ -102,7 +103,7 @@ def migrate(
     if bool(kind) == every:
         raise StartError("name a kind, or --all", "as in: skep registry migrate probes", exit_code=2)
     pace = Pace(rate, time.monotonic, time.sleep)
-    with reached(data_dir, kubeconfig, server, config) as remote:
+    with served(Where(None, server, kubeconfig, data_dir, token_file, ca, config)) as remote:
         kinds = overview(remote)
         chosen = [each for each in kinds if is_waiting(each)] if every else [named(kinds, name) for name in kind or ()]
         if not chosen:
@@ -126,18 +127,24 @@ def overview(remote: Asked) -> list[Document]:
 
 def named(kinds: Sequence[Document], name: str) -> Document:
     """The kind of a name. Raises StartError."""
-    known = {each["resource"]: {each["resource"], each["plural"], each["singular"], each["kind"].lower()} for each in kinds}
-    short = {each["resource"]: set(each["shortNames"]) for each in kinds}
-    found = [each for each in kinds if name.lower() in known[each["resource"]]]
-    found = found or [each for each in kinds if name.lower() in short[each["resource"]]]
-    if len(found) == 1:
-        return found[0]
-    if found:
-        listed = ", ".join(each["resource"] for each in found)
-        raise StartError(f"{name} may be {listed}", "name it in full", exit_code=2)
-    near = get_close_matches(name.lower(), sorted(set().union(*known.values())), 3, 0.6) if known else []
-    hint = f"did you mean {' or '.join(near)}?" if near else "`kubectl api-resources` has them all"
-    raise StartError(f"this server has no kind {name!r}", hint, exit_code=2)
+    from registry.description import Description, KindDescription
+
+    def described(kind: Document) -> KindDescription:
+        resource, plural = kind["resource"], kind["plural"]
+        return KindDescription(
+            resource=resource,
+            kind=kind["kind"],
+            list_kind="",
+            singular=kind["singular"],
+            plural=plural,
+            group=resource.removeprefix(plural).removeprefix("."),
+            short_names=tuple(kind["shortNames"]),
+            storage="",
+            versions=(),
+        )
+
+    found = kind_of(Description(kinds=tuple(map(described, kinds))), name).kind.resource
+    return next(kind for kind in kinds if kind["resource"] == found)
 
 
 def is_waiting(kind: Document) -> bool:
@@ -295,3 +302,7 @@ class _Bar(AbstractContextManager[Callable[[int], None]]):
     def _add(self, count: int) -> None:
         speed = next(each.speed for each in self._progress.tasks if each.id == self._task)
         self._progress.update(self._task, advance=count, rate=f"{speed:,.0f}/s" if speed else "")
+
+
+COMMANDS = ((migrate, "migrate", EPILOG),)
+"""What this module puts into `skep registry`: function, name, epilog."""

@@ -1,12 +1,15 @@
-"""Where the commands that look at a registry find it: in plugins, without a server, or in a server that runs."""
+"""Where the commands of `skep registry` find what they are about: in plugins, without a server, or in a server that runs.
+
+All of them take the same flags, and the same words for a kind (`registry.description_names`).
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 import typer
 
@@ -19,7 +22,22 @@ if TYPE_CHECKING:
     from registry.description import Description
     from registry.description_names import Named, NoSuchKind
 
-__all__ = ["Ca", "Config", "DataDir", "Kubeconfig", "Plugin", "Server", "Source", "TokenFile", "Where", "kind_of", "looking"]
+__all__ = [
+    "Ca",
+    "Config",
+    "DataDir",
+    "Kubeconfig",
+    "Plugin",
+    "Server",
+    "Source",
+    "TokenFile",
+    "Where",
+    "kind_of",
+    "looking",
+    "served",
+]
+
+Document = dict[str, Any]
 
 PATH = "/registry"
 MISSING = 3
@@ -46,12 +64,12 @@ Plugin = Annotated[
     typer.Option(
         "--plugin",
         metavar="WHAT",
-        help="Look at plugins, without a server: file, module or entry point. Repeat it.",
+        help="Plugins, without a server: file, module or entry point. Repeat it.",
         autocompletion=plugin_names,
     ),
 ]
 Server = Annotated[
-    str | None, typer.Option("--server", metavar="URL", help="Look at this server; alone: another address of the kubeconfig's.")
+    str | None, typer.Option("--server", metavar="URL", help="This server; alone: another address than the one in the kubeconfig.")
 ]
 TokenFile = Annotated[
     Path | None, typer.Option("--token-file", metavar="FILE", help="A token to show instead of the credential in the kubeconfig.")
@@ -94,6 +112,10 @@ class Source(Protocol):
         """One kind that is among them, with everything, and the actors that have to do with it. Raises StartError."""
         ...
 
+    def documents(self, places: Iterable[str]) -> Mapping[str, Document]:
+        """Its documents of OpenAPI v3 by their places, as `apis/uptime.example/v1`. Raises StartError."""
+        ...
+
 
 class Plugins:
     """The registry that plugins make, with the kinds that every server has."""
@@ -116,6 +138,18 @@ class Plugins:
         kind = self._registry.of_resource(resource)
         return describe(self._registry, kinds=[kind] if kind is not None else [])
 
+    def documents(self, places: Iterable[str]) -> Mapping[str, Document]:
+        """See `Source`."""
+        import asyncio
+        from json import loads
+
+        from apiserver.documents import OpenAPIDocuments
+        from registry.catalog import Catalog
+
+        documents = OpenAPIDocuments(Catalog(self._registry))
+        found = ((place, asyncio.run(documents.find(place))) for place in places)
+        return {place: loads(served.body) for place, served in found if served is not None}
+
 
 class Running:
     """The registry of a server that runs."""
@@ -132,6 +166,10 @@ class Running:
     def full(self, resource: str) -> Description:
         """See `Source`."""
         return self._read(f"{PATH}/{resource}")
+
+    def documents(self, places: Iterable[str]) -> Mapping[str, Document]:
+        """See `Source`."""
+        return {place: self._remote.get(f"/openapi/v3/{place}") for place in places}
 
     def _read(self, path: str) -> Description:
         from apiserver.reaching import Refused
@@ -157,7 +195,7 @@ def looking(where: Where) -> Iterator[Source]:
     if where.plugin or (not where.remote and settings_name_plugins(where.config)):
         yield Plugins(registry_of(where.plugin, where.config))
         return
-    with _server(where) as remote:
+    with served(where, "--plugin FILE looks at plugins without a server") as remote:
         yield Running(remote)
 
 
@@ -174,8 +212,8 @@ def registry_of(names: list[str] | None, config: Path | None) -> Registry:
     return build(plugins_of(names, config), builtin_kinds())
 
 
-def _server(where: Where) -> Remote:
-    """The server that the flags name; without any, the one that other commands would take."""
+def served(where: Where, instead: str = "the first `skep serve` makes it") -> Remote:
+    """The server that the flags name; without any, that of the data folder or of $KUBECONFIG. Raises StartError."""
     from apiserver import kubeconfig_read
     from apiserver.reaching import Remote
 
@@ -185,7 +223,7 @@ def _server(where: Where) -> Remote:
         return Remote(kubeconfig_read.given(where.server, where.ca, _absolute(where.token_file)), where.ca)
     file = kubeconfig_of(where.data_dir, where.kubeconfig, where.config)
     if not file.exists():
-        hint = "--plugin FILE looks at plugins without a server; --kubeconfig, or --server with --ca, names a server"
+        hint = f"{instead}; --data-dir, --kubeconfig, or --server with --ca, names a server"
         raise StartError(f"there is no {file}", hint, exit_code=2)
     return Remote(kubeconfig_read.read(file, server=where.server or "", token_file=_absolute(where.token_file)), file)
 

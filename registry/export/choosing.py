@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any, NamedTuple
 
-from registry.description import BUILTIN, KindDescription, VersionDescription
+from registry.description import BUILTIN, Description, KindDescription, VersionDescription
+from registry.description_names import Named, find
 from registry.names import version_key
 
 Document = dict[str, Any]
+Names = Callable[[KindDescription], set[str]]
 OURS = frozenset({"skep.dev"})
 
 
@@ -18,6 +20,10 @@ class ExportError(Exception):
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
         self.hint = hint
+
+
+class Unknown(ExportError):
+    """There is no such group or version."""
 
 
 class Form(NamedTuple):
@@ -49,38 +55,38 @@ def chosen(
 ) -> tuple[Form, ...]:
     """The served versions of kinds, sorted by group and kind, preferred versions first.
 
-    Nothing named is everything but the kinds of the server itself, which are chosen by their group or name. Raises ExportError for
-    a name that means nothing.
+    Nothing named is everything but the kinds of the server itself, which are chosen by their group or name. A name is one of
+    `registry.description_names`, and may say a version. Raises NoSuchKind; ExportError for a group or version that means nothing.
     """
     kinds = sorted(kinds, key=lambda kind: (kind.group, kind.kind, kind.resource))
-    _check(kinds, "kind", names, _names)
+    named = [find(Description(kinds=tuple(kinds)), name) for name in names]
     _check(kinds, "group", groups, lambda kind: {each.group for each in kind.versions})
     _check(kinds, "version", versions, lambda kind: {name for each in kind.versions for name in (each.name, each.api_version)})
-    found = []
-    for kind in kinds:
-        wanted = bool(groups or names) or not (kind.declared == BUILTIN or kind.group in OURS)
-        if not wanted or (names and not _names(kind) & {name.lower() for name in names}):
-            continue
-        for version in sorted(kind.versions, key=lambda each: version_key(each.name)):
-            named = not versions or version.name in versions or version.api_version in versions
-            if version.served and named and (not groups or version.group in groups):
-                found.append(Form(kind, version))
+    found = [
+        Form(kind, version)
+        for kind in kinds
+        if groups or names or not (kind.declared == BUILTIN or kind.group in OURS)
+        for version in sorted(kind.versions, key=lambda each: version_key(each.name))
+        if version.served
+        and (not groups or version.group in groups)
+        and (not versions or version.name in versions or version.api_version in versions)
+        and (not named or any(_means(each, kind, version) for each in named))
+    ]
     if not found:
         raise ExportError(
-            "there is nothing to export", "--kind, --group and --version choose; without them, all kinds of plugins are"
+            "there is nothing to export",
+            "KIND, --group and --version choose; without them, all kinds of plugins and definitions are",
         )
     return tuple(found)
 
 
-def _names(kind: KindDescription) -> set[str]:
-    return {kind.kind.lower(), kind.plural, kind.singular, kind.resource, *kind.short_names}
+def _means(named: Named, kind: KindDescription, version: VersionDescription) -> bool:
+    return named.kind.resource == kind.resource and named.version in (None, version)
 
 
-def _check(kinds: Sequence[KindDescription], what: str, named: Collection[str], names_of: Any) -> None:
-    known = set().union(*(names_of(kind) for kind in kinds)) if kinds else set()
+def _check(kinds: Sequence[KindDescription], what: str, named: Collection[str], names_of: Names) -> None:
+    known = set().union(*map(names_of, kinds))
     for name in named:
-        if name not in known and not (what == "kind" and name.lower() in known):
-            have = ", ".join(
-                sorted({kind.resource for kind in kinds if kind.declared != BUILTIN} if what == "kind" else known)[:20]
-            )
-            raise ExportError(f"there is no {what} {name!r}", f"there are {have}" if have else "there is none at all")
+        if name not in known:
+            there = ", ".join(sorted(known)[:20])
+            raise Unknown(f"there is no {what} {name!r}", f"there are {there}" if there else "there is none at all")

@@ -83,7 +83,7 @@ def definition(forms: Sequence[Form]) -> Document:
         listed = ", ".join(form.version.name for form in forms)
         raise ExportError(
             f"the versions of {kind.resource} have different shapes ({listed}), and converters in Python, which no definition has",
-            f"export one of them: --kind {kind.resource} --version {kind.storage}",
+            f"export one of them, as {kind.plural}.{kind.storage}.{next(iter(groups))}",
         )
     storage = next((form.version.name for form in forms if form.version.storage), forms[0].version.name)
     [group] = groups

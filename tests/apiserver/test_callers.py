@@ -20,7 +20,6 @@ from prometheus_client.parser import text_string_to_metric_families
 from admission.identity import SYSTEM, Identity, actor_identity
 from apiserver.callers import SOON, STALE, WRITE_EVERY, Callers, Uses, added, agent_of
 from apiserver.cli import main
-from apiserver.cli_registry_callers import means
 from apiserver.client import ManagerDoor, ManagerSource
 from apiserver.metrics import exposition, requested_families
 from registry.builtin.versionuse import MOST_AGENTS, MOST_CALLERS, OTHERS, VERSION_USE, calls, cells, tallies
@@ -374,14 +373,16 @@ async def test_the_command_shows_and_filters_and_fails_if_it_is_asked_to(
         assert head == ["KIND", "VERSION", "USER", "PROGRAM", "CALLS", "LAST", "CALL", "REMOVED"]
         assert row[:5] == ["Gauge", "v1beta1", "ann", "kubectl/v1.30.0", "1"]
         assert row[-3:] == ["1.7", "of", "2026-10-15"]
-        code, out, err = await skep(*where, "--fail-if-used", "--kind", "gauge/v1beta1", "--since", "1h", "-o", "json")
+        code, out, err = await skep(*where, "--fail-if-used", "gauge.v1beta1", "--since", "1h", "-o", "json")
         [told] = json.loads(out)["callers"]
         assert (code, told["watches"], told["user"], told["successor"]) == (1, 1, "ann", "v1")
         assert "gauges.gauges.example/v1beta1: somebody still calls what is deprecated" in err
         assert yaml.safe_load((await skep(*where, "-o", "yaml"))[1])["callers"] == [told]
-        assert (await skep(*where, "--fail-if-used", "--kind", "gauges/v1"))[0] == 0
+        assert (await skep(*where, "--fail-if-used", "gauges.v1"))[0] == 0
         assert "v1beta1" in (await skep(*where, "-o", "wide"))[1]
         assert (await skep(*where, "--since", "often"))[0] == 2
+        code, _, err = await skep(*where, "--fail-if-used", "gauge.v1beta2")
+        assert (code, err.splitlines()[0]) == (3, "error: there is no kind 'gauge.v1beta2'")
         counted.clock.time = lambda: time.time() + 86_400  # type: ignore[method-assign]
     assert TOKEN not in json.dumps(told)
 
@@ -401,20 +402,3 @@ async def test_over_a_socket_every_call_has_its_program_and_watches_too(counted:
             await client.get(OLD, params={"watch": "1", "timeoutSeconds": "1"})
     [caller] = (await counted.status())["callers"]
     assert (caller["user"], caller["agent"], caller["reads"], caller["watches"]) == ("admin", "gauger/2.1", 1, 1)
-
-
-@pytest.mark.parametrize(
-    ("name", "meant"),
-    [
-        ("Gauge", True),
-        ("gauges", True),
-        ("gauges.gauges.example", True),
-        ("gauges/v1beta1", True),
-        ("gauges/v1", False),
-        ("gaug", False),
-        ("others", False),
-    ],
-)
-def test_a_kind_is_named_in_the_usual_ways(name: str, meant: bool) -> None:
-    spec = {"resource": "gauges.gauges.example", "apiVersion": "gauges.example/v1beta1", "kind": "Gauge"}
-    assert means(name, {"spec": spec}) is meant

@@ -413,5 +413,5 @@ def test_a_kind_is_named_in_every_way_that_kubectl_knows_and_what_is_unclear_is_
     assert named(kinds, "pb")["resource"] == "probes.b.example"
     assert named(kinds, "probes.a.example")["resource"] == "probes.a.example"
     assert named(kinds[:1], "PROBE")["resource"] == "probes.a.example"
-    with pytest.raises(StartError, match=r"probes\.a\.example, probes\.b\.example"):
+    with pytest.raises(StartError, match=r"probes\.a\.example or probes\.b\.example"):
         named(kinds, "probes")

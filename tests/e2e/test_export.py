@@ -58,7 +58,7 @@ def module(reference_server: Running, folder: Path) -> Iterator[ModuleType]:
 
 
 def test_a_server_and_its_plugins_export_the_same(reference_server: Running, folder: Path) -> None:
-    server = ["--kubeconfig", str(reference_server.kubeconfig), "--kind", "widgets", "--kind", "gadgets"]
+    server = ["--kubeconfig", str(reference_server.kubeconfig), "widgets", "gadgets"]
     for what, out in (("openapi", "openapi.json"), ("jsonschema", "schemas"), ("crd", "crds"), ("typescript", "kinds.ts")):
         assert export(what, *server, "--out", out) == 0
         assert export(what, "--plugin", str(REFERENCE), "--out", out, "--check") == 0
@@ -318,5 +318,5 @@ def test_what_is_written_is_compared_byte_for_byte(folder: Path, capsys: pytest.
     capsys.readouterr()
     assert export("typescript", *plugin) == 0
     assert capsys.readouterr().out == kept
-    assert export("crd", *plugin, "--kind", "gizmo") == 2
+    assert export("crd", *plugin, "gizmo") == 3
     assert capsys.readouterr().err.splitlines()[0] == "error: there is no kind 'gizmo'"
