@@ -66,12 +66,13 @@ class _Walk:
             return value
         known = old if isinstance(old, dict) else {}
         made = self._coerced(value, path) if place.here else value
+        changed: Document = {}
         for key, item in made.items():
             child = place.properties.get(key, place.others)
             new = item if child is None else self.visit(child, item, known.get(key), below(path, key))
             if new is not item:
-                made = {**made, key: new}
-        return made
+                changed[key] = new
+        return made | changed if changed else made
 
     def _coerced(self, value: Document, path: str) -> Document:
         self.causes += _of_type(value, path)
