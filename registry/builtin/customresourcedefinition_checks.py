@@ -3,8 +3,8 @@
 What all versions have in common (a schema, subresources, columns) is told of once, as a real server does: `spec.validation`,
 `spec.subresources`, `spec.additionalPrinterColumns`.
 
-What is stored already, and is not touched, is not looked at again. One thing is stricter: a conversion webhook has to understand
-`v1` of ConversionReview, the only version that is sent.
+What is stored already, and is not touched, is not looked at again. Some things are stricter: a conversion webhook has to understand
+`v1` of ConversionReview, the only version that is sent; the paths of scale can be read; and the group is not this server's own.
 """
 
 from __future__ import annotations
@@ -21,10 +21,12 @@ from registry.builtin.customresourcedefinition_schemas import schema_causes, sel
 from registry.builtin.webhook_checks import client_causes
 from registry.custom.definition import DECLARED, ESTABLISHED
 from registry.errors import CAUSES_TOLD, Cause, forbidden, invalid, not_supported, required
+from registry.jsonpath import parse
 from registry.kinds import Document
 from registry.names import dns1035_label, dns1123_subdomain
 
 APPROVED = "api-approved.kubernetes.io"
+OURS = "skep.dev"
 SCOPES = ("Cluster", "Namespaced")
 STRATEGIES = ("None", "Webhook")
 COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
@@ -96,6 +98,8 @@ def _group(group: str) -> Iterator[Cause]:
         yield invalid("spec.group", group, ",".join(problems))
     elif "." not in group:
         yield invalid("spec.group", group, "should be a domain with at least one dot")
+    elif f".{group}".endswith(f".{OURS}"):  # what is stored there may be taken for objects of a later server's own kinds
+        yield invalid("spec.group", group, f"{OURS} is for the kinds of this server itself")
 
 
 def names_causes(names: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -220,6 +224,17 @@ def _path_below(text: str, path: str, *roots: str) -> Iterator[Cause]:
         yield invalid(path, text, "must be a simple json path starting with .")
     elif not text.startswith(tuple(f"{root}." for root in roots)):
         yield invalid(path, text, f"should be a json path under {'either ' if len(roots) > 1 else ''}{' or '.join(roots)}")
+    elif problem := _unreadable(text):  # no object of the kind could be written
+        yield invalid(path, text, problem)
+
+
+def _unreadable(text: str) -> str:
+    """Why nothing can be found by a path."""
+    try:
+        parse(text)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _columns(part: Any, path: str, version: Mapping[str, Any], was: Mapping[str, Any]) -> Iterator[Cause]:

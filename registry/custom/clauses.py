@@ -8,6 +8,7 @@ known by counting checks, in the way of the library that API servers have (kube-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -94,7 +95,8 @@ def examine(clause: Clause, value: Any, old: Any, field: str, body: str, root: s
     count = 1 + _checks(clause.node, value, nested=clause.nested)
     if clause.nested:
         _own(clause, value, field, body, causes)
-    for said in (*_of_junctors(clause, value, old, (field, body, root)), *_of_children(clause, value, old, (field, body, root))):
+    where = (field, body, root)
+    for said in chain(_of_junctors(clause, value, old, where), _of_children(clause, value, old, where)):
         causes += said.causes
         count += said.checks
         if len(causes) >= TOLD:

@@ -84,7 +84,7 @@ class _Walk:
         except ValueError as error:
             self.causes.append(errors.invalid(field, value["metadata"], str(error)))
             return value
-        self.unknown += [below(path, dropped) for dropped in read.unknown]
+        self.unknown += [below(path, dropped) for dropped in read.unknown] if len(self.unknown) < TOLD else []
         named = read.metadata if read.metadata.get("name") else {**read.metadata, "name": "unnamed"}  # it need not have one
         namespaced = bool(read.metadata.get("namespace"))
         self.causes += meta.validate(named, namespaced=namespaced, name_rule=path_segment, field=field)

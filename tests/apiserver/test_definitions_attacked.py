@@ -6,14 +6,21 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from admission.review import Review
 from registry.builtin.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION, prepare
+from registry.custom.conversion import CustomWays, Refused, webhook_ways
+from registry.custom.definition import read
+from registry.custom.kinds import kind_of
+from registry.custom.schema import custom_schema
 from registry.custom.structural import problems
 from registry.errors import CAUSES_TOLD, Forbidden, Invalid, NotFound
 from registry.nodes import Document
-from tests.apiserver.defining import DEFINITIONS, defining, definition, versioned
+from registry.unasked import Question
+from registry.ways import Unreached
+from tests.apiserver.defining import DEFINITIONS, GROUP, defining, definition, versioned
 from tests.apiserver.world import SOMEBODY, opened
 
 pytestmark = pytest.mark.anyio
@@ -128,3 +135,48 @@ def test_a_list_type_that_is_none_is_told_also_below_a_default() -> None:
     inner = {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "bag"}
     schema = {"type": "object", "properties": {"a": {"type": "object", "default": {}, "properties": {"b": inner}}}}
     assert [cause.field for cause in problems(schema, "s")] == ["s.properties[a].properties[b].x-kubernetes-list-type"]
+
+
+@pytest.mark.parametrize("path", [".spec..b", ".spec.", ".spec.'x'", ".spec.[", ".spec." + "a." * 5_000 + "b"])
+async def test_a_path_of_scale_that_cannot_be_read_keeps_nobody_from_writing_objects(path: str) -> None:
+    below = {"scale": {"specReplicasPath": path, "statusReplicasPath": ".status.replicas"}}
+    body = definition(versions=[versioned(subresources=below)])
+    async with opened() as world, defining(world) as defined:
+        with pytest.raises(Invalid) as refused:
+            await defined.define(body)
+        assert [cause.field for cause in refused.value.causes] == ["spec.subresources.scale.specReplicasPath"]
+    text = msgspec.json.encode(prepare(body, None))
+    stored = read(text, b"")
+    assert kind_of(stored, stored.names).scale is None  # an older server has taken it
+
+
+@pytest.mark.parametrize("group", ["skep.dev", "more.skep.dev"])
+async def test_nobody_defines_kinds_that_could_be_the_server_s_own(group: str) -> None:
+    async with opened() as world, defining(world) as defined:
+        with pytest.raises(Invalid, match="kinds of this server itself"):
+            await defined.define(definition(group=group))
+        await defined.define(definition(group="notskep.dev"))
+
+
+async def test_a_webhook_that_refuses_slowly_holds_nobody_for_long() -> None:
+    """A batch that is refused is asked again in halves, down to each object."""
+    calls = 0
+
+    async def call(documents: Sequence[bytes], target: str) -> Sequence[Any]:
+        nonlocal calls
+        del documents, target
+        calls += 1
+        await anyio.sleep(0.005)
+        raise Refused("failed: slowly")
+
+    schema = custom_schema({"type": "object"})
+    ways = webhook_ways("Bolt", {f"{GROUP}/v1": schema, f"{GROUP}/v2": schema}, call, patience=0.05)
+    assert isinstance(ways, CustomWays)
+    bolt = {"apiVersion": f"{GROUP}/v1", "kind": "Bolt"}
+    questions = [
+        Question(f"{GROUP}/v2", msgspec.json.encode({**bolt, "metadata": {"name": str(at), "namespace": "shop"}}))
+        for at in range(4_000)
+    ]
+    with pytest.raises(Unreached, match=r"conversion webhook for things.example/v1, Kind=Bolt failed: not all objects"):
+        await ways.ask(questions)
+    assert 0 < calls < len(questions)

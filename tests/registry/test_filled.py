@@ -1,15 +1,22 @@
-"""What defaults may add: a schema of a few lines, or a body of many small parts, must not become more than there is room for."""
+"""What a document may become, and what may be said of it: a schema of a few lines, or a body of many small parts, must not become
+more than there is room for."""
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
 
+import pytest
+from msgspec import UNSET
+
+from registry.custom.clauses import clause_of, examine
 from registry.custom.schema import custom_schema
 from registry.custom.structural import problems
-from registry.nodes import Document
-from registry.schema import LIGHT, ROOM
+from registry.errors import LONGEST_SHOWN
+from registry.nodes import TOLD, Document
+from registry.schema import LIGHT, ROOM, Outcome
 
 TEXT = "y" * 100_000
+ALTERNATIVES = [{"pattern": f"^{at}"} for at in range(3)]
 
 
 def mapped(values: Document, kind: str = "map") -> Document:
@@ -54,3 +61,55 @@ def test_many_short_defaults_are_filled_in() -> None:
     document = schema.apply({"many": {str(at): {} for at in range(20_000)}}).document
     assert all(len(each["d"]) == LIGHT - 1 for each in document["many"].values())
     assert 20_000 * LIGHT < ROOM
+
+
+# What is said about what is wrong
+
+
+def wrong(items: Document, value: object, count: int) -> Outcome:
+    return custom_schema({"type": "object", "properties": {"l": {"type": "array", "items": items}}}).apply({"l": [value] * count})
+
+
+@pytest.mark.parametrize(
+    ("items", "value"),
+    [
+        ({"type": "string", "enum": [f"choice{at}" for at in range(20_000)]}, "none"),
+        ({"type": "string", "maxLength": 9, "minLength": 5, "pattern": f"^{'a' * 20_000}$"}, "b"),
+        ({"type": "string", "allOf": [{"pattern": f"^{at}"} for at in range(50)], "maxLength": 3}, "b" * 50_000),
+        ({"type": "string", "format": "date-time"}, "b" * 50_000),
+    ],
+    ids=["enum", "pattern", "junctors", "format"],
+)
+def test_what_is_wrong_is_said_in_few_words(items: Document, value: str) -> None:
+    causes = wrong(items, value, 30).causes
+    assert causes
+    assert max(len(cause.message) for cause in causes) < 3 * LONGEST_SHOWN
+
+
+def test_no_more_items_are_examined_than_are_told() -> None:
+    """Which of many alternatives came furthest takes long to find out."""
+    schema = {"type": "object", "properties": {"l": {"type": "array", "items": {"type": "string", "anyOf": ALTERNATIVES}}}}
+    clause = clause_of(schema)
+    assert clause is not None
+    items = Counted(["a"] * 3 * TOLD)
+    assert len(examine(clause, {"l": items}, UNSET, "", "", "<nil>").causes) >= TOLD
+    assert items.taken <= TOLD
+
+
+class Counted(list[str]):
+    """A list that knows how many of its items were looked at."""
+
+    taken = 0
+
+    def __iter__(self) -> Iterator[str]:
+        for item in super().__iter__():
+            self.taken += 1
+            yield item
+
+
+def test_what_is_unknown_of_many_embedded_resources_is_told_as_far_as_it_helps() -> None:
+    values = {"type": "object", "x-kubernetes-embedded-resource": True, "x-kubernetes-preserve-unknown-fields": True}
+    resource = {"apiVersion": "v1", "kind": "A", "metadata": {"x": 1}}
+    outcome = custom_schema(mapped(values)).apply({"many": {str(at): resource for at in range(3 * TOLD)}})
+    assert len(outcome.unknown) == TOLD
+    assert all(each["metadata"] == {} for each in outcome.document["many"].values())
