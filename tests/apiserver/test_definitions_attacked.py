@@ -11,8 +11,9 @@ import pytest
 
 from admission.review import Review
 from registry.builtin.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION, prepare
+from registry.custom.claims import Claims
 from registry.custom.conversion import CustomWays, Refused, webhook_ways
-from registry.custom.definition import read
+from registry.custom.definition import Names, read
 from registry.custom.kinds import kind_of
 from registry.custom.schema import custom_schema
 from registry.custom.structural import problems
@@ -180,3 +181,18 @@ async def test_a_webhook_that_refuses_slowly_holds_nobody_for_long() -> None:
     with pytest.raises(Unreached, match=r"conversion webhook for things.example/v1, Kind=Bolt failed: not all objects"):
         await ways.ask(questions)
     assert 0 < calls < len(questions)
+
+
+async def test_of_groups_that_nobody_defines_kinds_in_any_more_nothing_is_remembered() -> None:
+    claims = Claims()
+    claims.claim("one", Names(plural="bolts"))
+    assert claims
+    claims.release("one")
+    assert not claims
+    async with opened() as world, defining(world) as defined:
+        for _ in range(2):  # and names are given again
+            await defined.define(definition(names={"shortNames": ["bo"]}))
+            assert (await defined.conditions(f"bolts.{GROUP}"))["NamesAccepted"][0] == "True"
+            await world.do("delete", f"{DEFINITIONS}/bolts.{GROUP}")
+            await defined.settled()
+            assert defined.definitions.names() == []
