@@ -26,6 +26,8 @@ from tests.apiserver.world import SOMEBODY, opened
 
 pytestmark = pytest.mark.anyio
 DECLARED = "skep.dev/declared-by"
+BROKEN = {f"p{at}": {"type": "banana"} for at in range(5_000)}
+REVIEWS = {"clientConfig": {"url": "https://hook.example/"}, "conversionReviewVersions": ["V"] * 5_000}
 ROLES = "clusterroles.rbac.authorization.k8s.io"
 
 
@@ -111,8 +113,15 @@ async def test_others_are_answered_while_a_huge_definition_is_checked() -> None:
 @pytest.mark.parametrize(
     ("spec", "path"),
     [
-        ({"names": {"plural": "bolts", "kind": "Bolt", "categories": ["A"] * 5_000}}, "spec.names.categories[0]"),
-        ({"versions": [versioned(additionalPrinterColumns=[{}] * 5_000)]}, "spec.additionalPrinterColumns[0].name"),
+        ({"names": {"plural": "bolts", "kind": "Bolt", "categories": ["A"] * 5_000}}, "spec.names.categories"),
+        ({"names": {"plural": "bolts", "kind": "Bolt", "shortNames": ["A"] * 5_000}}, "spec.names.shortNames"),
+        ({"versions": [versioned(additionalPrinterColumns=[{}] * 5_000)]}, "spec.additionalPrinterColumns"),
+        ({"versions": [versioned("A")] * 5_000}, "spec.versions"),
+        (
+            {"versions": [versioned(schema={"type": "object", "properties": BROKEN})]},
+            "spec.validation.openAPIV3Schema.properties[p0].type",
+        ),
+        ({"conversion": {"strategy": "Webhook", "webhook": REVIEWS}}, "spec.conversion.conversionReviewVersions[0]"),
         ({"versions": [versioned(selectableFields=[{"jsonPath": ".metadata.x"}] * 5_000)]}, "spec.selectableFields"),
     ],
 )
