@@ -156,6 +156,9 @@ def deliver(files: Mapping[str, str], out: Path | None, *, check: bool, several:
         return
     if "" in files and out.is_dir():
         raise StartError(f"{out} is a folder, and this is one file", "name the file with --out", exit_code=2)
+    for path in files:
+        if ".." in Path(path).parts or Path(path).is_absolute() or not path.isprintable():  # names are those that a server tells
+            raise StartError(f"{path!r} is no name of a file below {out}", "is this server to be trusted?", exit_code=2)
     places = {out / path if path else out: text for path, text in files.items()}
     stale = [place for place, text in places.items() if not place.is_file() or place.read_bytes() != text.encode()]
     if check:

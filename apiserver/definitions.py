@@ -146,7 +146,11 @@ class Definitions:
         group = before.definition.group
         self._claims_of(group).release(name)
         self._waiting.get(group, {}).pop(name, None)
-        return self._again(group)
+        changed = self._again(group)
+        if not self._claims_of(group):
+            del self._claims[group]
+            self._waiting.pop(group, None)
+        return changed
 
     def _again(self, group: str) -> dict[str, None]:
         """Names became free: who waits for them is looked at again. Gives those that got others."""

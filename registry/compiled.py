@@ -91,7 +91,7 @@ def _odd(node: Node, deep: Tidy | None, dialect: Dialect, place: str) -> Tidy:
             if node.nullable:
                 return value
             if replaces:
-                return copied(node.default)
+                return _default(node)
             if drops:
                 return DROP
             raise Untidy
@@ -214,6 +214,13 @@ def _object_again(node: Node, dialect: Dialect, *, is_root: bool = False) -> Aga
     return again
 
 
+def _default(node: Node) -> Any:
+    """What is filled in; what has to be counted, is where there are words."""
+    if node.bulky:
+        raise Untidy
+    return copied(node.default)
+
+
 def _finish(node: Node) -> Tidy | None:
     """What is asked of an object as a whole, when its fields are in their one form: defaults, required fields, their number."""
     required = frozenset(node.required)
@@ -227,6 +234,8 @@ def _finish(node: Node) -> Tidy | None:
 
     def finish(value: Document) -> Document:
         if not value.keys() >= wanted:
+            if node.bulky:
+                raise Untidy
             value = value | {key: copied(default) for key, default in defaults.items() if key not in value}
             if not value.keys() >= required:
                 raise Untidy

@@ -264,10 +264,23 @@ def details(*, name: str = "", group: str = "", kind: str = "", uid: str = "", c
 # Causes of a 422, in the words of the Kubernetes API (its field errors).
 
 
+LONGEST_SHOWN = 10_000
+"""Characters of a value, or of what is said about it, that a cause shows. A long text can break a thousand rules, and a rule with a
+long text can be broken a thousand times."""
+
+
 def shown(value: Any) -> str:
     """A value as a cause shows it: JSON for scalars; objects and lists are left out, since they say nothing that the path does
     not."""
-    return msgspec.json.encode(value).decode()
+    if isinstance(value, str) and len(value) > LONGEST_SHOWN:
+        value = value[:LONGEST_SHOWN]
+        return msgspec.json.encode(value).decode() + "..."
+    return bounded(msgspec.json.encode(value).decode())
+
+
+def bounded(text: str) -> str:
+    """A text of which a cause shows as much as it may."""
+    return text if len(text) <= LONGEST_SHOWN else f"{text[:LONGEST_SHOWN]}..."
 
 
 def required(field: str, detail: str = "") -> Cause:
@@ -277,18 +290,24 @@ def required(field: str, detail: str = "") -> Cause:
 
 def invalid(field: str, value: Any, detail: str) -> Cause:
     """A value breaks a rule."""
-    return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}: {detail}", field)
+    return Cause("FieldValueInvalid", f"Invalid value: {shown(value)}: {bounded(detail)}", field)
 
 
 def type_invalid(field: str, value: Any, detail: str) -> Cause:
     """A value is of the wrong type; `value` is what is shown of it."""
-    return Cause("FieldValueTypeInvalid", f"Invalid value: {shown(value)}: {detail}", field)
+    return Cause("FieldValueTypeInvalid", f"Invalid value: {shown(value)}: {bounded(detail)}", field)
 
 
 def not_supported(field: str, value: Any, supported: Iterable[Any]) -> Cause:
     """A value is none of those that are known."""
-    values = ", ".join(shown(item) for item in supported)
-    return Cause("FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {values}", field)
+    values, length = [], 0
+    for item in supported:
+        if length > LONGEST_SHOWN:
+            values.append("...")
+            break
+        values.append(shown(item))
+        length += len(values[-1])
+    return Cause("FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {', '.join(values)}", field)
 
 
 def duplicate(field: str, value: Any) -> Cause:

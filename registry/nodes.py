@@ -83,6 +83,8 @@ class Node(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True, eq=Fal
     map_type: str = ""
     examples: tuple[Any, ...] = ()
     extensions: Mapping[str, Any] = {}
+    bulky: bool = False
+    """Whether its defaults are long, and there may be many of it: what is filled in is counted."""
 
     @property
     def has_default(self) -> bool:

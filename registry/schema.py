@@ -21,6 +21,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from typing import Any, NamedTuple
 
+import msgspec
 from msgspec import UNSET
 from msgspec.structs import replace
 
@@ -31,6 +32,14 @@ from registry.nodes import EXACT_FLOAT, TOLD, Dialect, Document, ListType, Node,
 from registry.validation import check
 
 __all__ = ["Dialect", "Document", "ListType", "Node", "Outcome", "Schema", "unreadable"]
+
+
+ROOM = 8 * 2**20
+"""Bytes of defaults that are filled into one document: more than an object may have."""
+ROOM_OF_DEFAULTS = 4 * 2**20
+"""Bytes by which all defaults of a schema may grow by those within them."""
+LIGHT = 100
+"""Bytes of defaults that are filled in without being counted, at each place of many."""
 
 
 class Outcome(NamedTuple):
@@ -142,8 +151,11 @@ class _Part:
             document = self._decode(document)
         except Unreadable as error:
             return Outcome(document, unreadable=str(error))
-        unknown: list[str] = []
-        settled = settle(self._node, document, "", unknown)
+        unknown = Pruned(ROOM)
+        try:
+            settled = settle(self._node, document, "", unknown)
+        except Overfilled as error:
+            return Outcome(document, unreadable=str(error))
         if self._dialect is Dialect.CUSTOM:
             unknown.sort()
         return Outcome(settled, tuple(unknown), tuple(self._check(settled, old)))
@@ -168,11 +180,40 @@ class _Part:
         return check(node, document[self._name], self._name, "", before)
 
 
-def settle(node: Node, value: Any, path: str, unknown: list[str]) -> Any:
+class Overfilled(ValueError):
+    """Defaults make much more of a document than was sent: a long one may be missing at a hundred thousand places."""
+
+    def __init__(self) -> None:
+        super().__init__("its defaults would make it larger than any object may be")
+
+
+class Pruned(list[str]):
+    """Paths of what was pruned. `room`: bytes of defaults that may still be filled in."""
+
+    def __init__(self, room: int) -> None:
+        super().__init__()
+        self.room = room
+
+    def filled(self, node: Node) -> Any:
+        """The default of a node. Raises Overfilled."""
+        self.room -= _length(node.default)
+        if self.room < 0:
+            raise Overfilled
+        return copied(node.default)
+
+
+def _length(value: Any) -> int:
+    """About as many bytes as a value has."""
+    if isinstance(value, dict | list):
+        return len(msgspec.json.encode(value))
+    return len(value) if isinstance(value, str) else 8
+
+
+def settle(node: Node, value: Any, path: str, unknown: Pruned) -> Any:
     """The value pruned, without the nulls that may not be, and with its defaults; the same object if it was so already.
 
     Values of a wrong type are left for the validation. Paths of what was pruned are added to `unknown`, in the order of the
-    document.
+    document. Raises Overfilled.
     """
     if isinstance(value, dict) and node.type in ("object", ""):
         return _settle_object(node, value, path, unknown)
@@ -184,7 +225,7 @@ def settle(node: Node, value: Any, path: str, unknown: list[str]) -> Any:
     return value
 
 
-def _settle_object(node: Node, value: Document, path: str, unknown: list[str]) -> Document:
+def _settle_object(node: Node, value: Document, path: str, unknown: Pruned) -> Document:
     settled: Document = {}
     for key, item in value.items():
         child = node.properties.get(key, node.additional)
@@ -195,19 +236,19 @@ def _settle_object(node: Node, value: Document, path: str, unknown: list[str]) -
                 unknown.append(below(path, key))
         elif item is None and not child.nullable:
             if child.has_default:
-                settled[key] = copied(child.default)
+                settled[key] = unknown.filled(child)
         else:
             settled[key] = settle(child, item, below(path, key), unknown)
     for key, child in node.properties.items():
         if child.has_default and key not in settled:
-            settled[key] = copied(child.default)
+            settled[key] = unknown.filled(child)
     unchanged = len(settled) == len(value) and all(settled[key] is value.get(key, UNSET) for key in settled)
     return value if unchanged else settled
 
 
-def _settle_item(items: Node, item: Any, path: str, unknown: list[str]) -> Any:
+def _settle_item(items: Node, item: Any, path: str, unknown: Pruned) -> Any:
     if item is None and not items.nullable:
-        return copied(items.default) if items.has_default else item
+        return unknown.filled(items) if items.has_default else item
     return settle(items, item, path, unknown)
 
 
@@ -236,22 +277,39 @@ def _only(node: Node, name: str) -> Node:
     return Node(type="object", name=node.name, properties={name: known}, preserve=True)
 
 
-def with_defaults(node: Node, path: str = "") -> Node:
-    """The tree with every default in its one form, sharing what had none with the one that came in.
+def with_defaults(node: Node, path: str = "", *, repeated: bool = False, pruned: Pruned | None = None) -> Node:
+    """The tree with every default in its one form, sharing what had none with the one that came in. `repeated`: there may be many
+    values of a node; `pruned` has the room that all defaults share.
 
     Raises ValueError for a default that breaks the rules of its own node.
     """
-    properties = {key: with_defaults(child, f"{path}.{key}") for key, child in node.properties.items()}
-    additional = with_defaults(node.additional, f"{path}.*") if node.additional is not None else None
-    items = with_defaults(node.items, f"{path}[]") if node.items is not None else None
+    pruned = Pruned(ROOM_OF_DEFAULTS) if pruned is None else pruned
+    properties = {
+        key: with_defaults(child, f"{path}.{key}", repeated=repeated, pruned=pruned) for key, child in node.properties.items()
+    }
+    additional, items = (
+        with_defaults(child, f"{path}{step}", repeated=True, pruned=pruned) if child is not None else None
+        for child, step in ((node.additional, ".*"), (node.items, "[]"))
+    )
     same = additional is node.additional and items is node.items
     if not (same and all(child is node.properties[key] for key, child in properties.items())):
         node = replace(node, properties=properties, additional=additional, items=items)
+    if repeated and not node.bulky and _has_long_defaults(node):
+        node = replace(node, bulky=True)
     if not node.has_default:
         return node
-    unknown: list[str] = []
-    default = settle(node, node.default, "", unknown)
-    wrong = [f"unknown field {field}" for field in unknown] + [str(cause) for cause in check(node, default)]
+    del pruned[:]
+    try:
+        default = settle(node, node.default, "", pruned)
+    except Overfilled:
+        raise ValueError(f"defaults within defaults add more than {ROOM_OF_DEFAULTS} bytes to them") from None
+    wrong = [f"unknown field {field}" for field in pruned] + [str(cause) for cause in check(node, default)]
     if wrong:
         raise ValueError(f"the default of {path.lstrip('.') or 'the root'} is not valid: {'; '.join(wrong)}")
     return node if default is node.default else replace(node, default=default)
+
+
+def _has_long_defaults(node: Node) -> bool:
+    """Whether one value of a node may become much longer by defaults, its own or those of its fields."""
+    own = _length(node.default) if node.has_default else 0
+    return own + sum(len(key) + _length(child.default) for key, child in node.properties.items() if child.has_default) > LIGHT

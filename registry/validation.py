@@ -7,7 +7,7 @@ the same place if nothing is said of the list; a set or an atomic list is one va
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -75,8 +75,8 @@ class _Walk:
             self._object(node, value, field, body)
         elif isinstance(value, list):
             self._list(node, value, field, body)
-        if node.enum and not any(same(value, choice) for choice in node.enum):
-            self._causes.append(errors.not_supported(field, value, [shown_choice(choice) for choice in node.enum]))
+        if node.enum and not _is_among(value, node.enum):
+            self._causes.append(errors.not_supported(field, value, map(shown_choice, node.enum)))
         return True
 
     def _number(self, node: Node, value: float, field: str, body: str) -> None:
@@ -210,6 +210,10 @@ def type_name(value: Any) -> str:
             return "array"
         case _:
             return "object"
+
+
+def _is_among(value: Any, choices: Sequence[Any]) -> bool:
+    return value in choices if type(value) is str else any(same(value, choice) for choice in choices)
 
 
 def shown_choice(choice: Any) -> str:

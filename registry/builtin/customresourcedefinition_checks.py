@@ -3,8 +3,9 @@
 What all versions have in common (a schema, subresources, columns) is told of once, as a real server does: `spec.validation`,
 `spec.subresources`, `spec.additionalPrinterColumns`.
 
-What is stored already, and is not touched, is not looked at again. One thing is stricter: a conversion webhook has to understand
-`v1` of ConversionReview, the only version that is sent.
+What is stored already, and is not touched, is not looked at again. Some things are stricter: a conversion webhook has to understand
+`v1` of ConversionReview, the only version that is sent; the paths of scale can be read; the group is not this server's own; and
+there may be so many versions, columns and names.
 """
 
 from __future__ import annotations
@@ -20,17 +21,22 @@ from registry.builtin.common import IMMUTABLE
 from registry.builtin.customresourcedefinition_schemas import schema_causes, selectable_causes
 from registry.builtin.webhook_checks import client_causes
 from registry.custom.definition import DECLARED, ESTABLISHED
-from registry.errors import CAUSES_TOLD, Cause, forbidden, invalid, not_supported, required
+from registry.errors import CAUSES_TOLD, Cause, forbidden, invalid, not_supported, required, too_many
+from registry.jsonpath import parse
 from registry.kinds import Document
 from registry.names import dns1035_label, dns1123_subdomain
 
 APPROVED = "api-approved.kubernetes.io"
+OURS = "skep.dev"
 SCOPES = ("Cluster", "Namespaced")
 STRATEGIES = ("None", "Webhook")
 COLUMN_TYPES = ("boolean", "date", "integer", "number", "string")
 COLUMN_FORMATS = ("byte", "date", "date-time", "double", "float", "int32", "int64", "password")
 REVIEW_VERSION = "v1"
 LONGEST_WARNING = 256
+MOST_VERSIONS, MOST_COLUMNS, MOST_NAMES = 100, 200, 200
+"""Versions of a definition, columns of a version, short names and categories. Each row of a table is as wide as there are columns,
+and each look at the groups goes through all versions."""
 _MIXED = "may have mixed case, but should otherwise match: "
 _HOW = "see https://github.com/kubernetes/enhancements/pull/1111"
 
@@ -82,7 +88,7 @@ def _spec_causes(spec: Document, before: Document | None) -> Iterator[Cause]:
     yield from names_causes(names, "spec.names")
     versions = spec.get("versions") or ()
     yield from _versions(versions)
-    yield from _parts(versions, (before or {}).get("versions") or ())
+    yield from _parts(versions[:MOST_VERSIONS], (before or {}).get("versions") or ())
     yield from _conversion(spec.get("conversion") or {}, "spec.conversion")
     if spec.get("preserveUnknownFields"):
         detail = "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead"
@@ -96,6 +102,8 @@ def _group(group: str) -> Iterator[Cause]:
         yield invalid("spec.group", group, ",".join(problems))
     elif "." not in group:
         yield invalid("spec.group", group, "should be a domain with at least one dot")
+    elif f".{group}".endswith(f".{OURS}"):  # what is stored there may be taken for objects of a later server's own kinds
+        yield invalid("spec.group", group, f"{OURS} is for the kinds of this server itself")
 
 
 def names_causes(names: Mapping[str, Any], path: str) -> Iterator[Cause]:
@@ -108,12 +116,18 @@ def names_causes(names: Mapping[str, Any], path: str) -> Iterator[Cause]:
     if names.get("kind") and names.get("kind") == names.get("listKind"):
         yield invalid(f"{path}.listKind", names["listKind"], "kind and listKind may not be the same")
     for field in ("shortNames", "categories"):
+        if len(names.get(field) or ()) > MOST_NAMES:
+            yield too_many(f"{path}.{field}", len(names[field]), MOST_NAMES)
+            continue
         for at, name in enumerate(names.get(field) or ()):
             if problems := dns1035_label(name):
                 yield invalid(f"{path}.{field}[{at}]", name, ",".join(problems))
 
 
 def _versions(versions: Versions) -> Iterator[Cause]:
+    if len(versions) > MOST_VERSIONS:
+        yield too_many("spec.versions", len(versions), MOST_VERSIONS)
+        return
     named = [version.get("name", "") for version in versions]
     for at, name in enumerate(named):
         if problems := dns1035_label(name):
@@ -220,10 +234,24 @@ def _path_below(text: str, path: str, *roots: str) -> Iterator[Cause]:
         yield invalid(path, text, "must be a simple json path starting with .")
     elif not text.startswith(tuple(f"{root}." for root in roots)):
         yield invalid(path, text, f"should be a json path under {'either ' if len(roots) > 1 else ''}{' or '.join(roots)}")
+    elif problem := _unreadable(text):  # no object of the kind could be written
+        yield invalid(path, text, problem)
+
+
+def _unreadable(text: str) -> str:
+    """Why nothing can be found by a path."""
+    try:
+        parse(text)
+    except ValueError as error:
+        return str(error)
+    return ""
 
 
 def _columns(part: Any, path: str, version: Mapping[str, Any], was: Mapping[str, Any]) -> Iterator[Cause]:
     del version, was
+    if len(part) > MOST_COLUMNS:
+        yield too_many(path, len(part), MOST_COLUMNS)
+        return
     types, formats = ",".join(COLUMN_TYPES), ",".join(COLUMN_FORMATS)
     for at, column in enumerate(part):
         where = f"{path}[{at}]"

@@ -38,6 +38,10 @@ class Claims:
         self._kinds: dict[str, str] = {}
         self._owned: dict[str, Names] = {}  # what each has, and maybe names that others have
 
+    def __bool__(self) -> bool:
+        """Whether anybody has, or wants, any of them."""
+        return bool(self._owned)
+
     def claim(self, owner: str, names: Names) -> None:
         """`owner` has these names from now on, as far as they are free, and no others."""
         self.release(owner)

@@ -8,6 +8,7 @@ known by counting checks, in the way of the library that API servers have (kube-
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from itertools import chain
 from typing import Any, NamedTuple
 
 import msgspec
@@ -22,6 +23,8 @@ from registry.nodes import TOLD, Document, Node, below, same
 from registry.validation import check_own, counterpart
 
 _FREE = Node()
+MOST_ASKED = 100_000
+"""Clauses that are asked about the parts of one value before it is given up: about a second."""
 
 
 class Clause(msgspec.Struct, frozen=True, kw_only=True):
@@ -83,10 +86,41 @@ def _nested(schema: Document) -> Clause:
     )
 
 
-def examine(clause: Clause, value: Any, old: Any, field: str, body: str, root: str) -> Found:
-    """What a clause says against a value. `field` is the path of the value, `body` the path that messages call it by, and `root`
-    where faults are filed that have no field of their own. `old` is what was stored there; what is the same is not faulted.
-    """
+class Exhausted(Exception):
+    """A value has so many parts, and a clause so many alternatives, that nobody can wait for what is wrong."""
+
+
+class Effort:
+    """How many clauses may still be asked about values."""
+
+    def __init__(self, left: int = MOST_ASKED) -> None:
+        self.left = left
+
+    def spend(self) -> None:
+        """One is asked. Raises Exhausted."""
+        self.left -= 1
+        if self.left < 0:
+            raise Exhausted
+
+
+class Where(NamedTuple):
+    """Where a value is: `field` is its path, `body` the path that messages call it by, and `root` where faults are filed that have
+    no field of their own."""
+
+    field: str
+    body: str
+    root: str
+    effort: Effort
+
+    def at(self, field: str, body: str) -> Where:
+        """Of a value below."""
+        return Where(field, body, self.root, self.effort)
+
+
+def examine(clause: Clause, value: Any, old: Any, where: Where) -> Found:
+    """What a clause says against a value. `old` is what was stored there; what is the same is not faulted. Raises Exhausted."""
+    where.effort.spend()
+    field, body = where.field, where.body
     causes: list[Cause] = []
     if value is None:
         _own(clause, value, field, body, causes)
@@ -94,7 +128,7 @@ def examine(clause: Clause, value: Any, old: Any, field: str, body: str, root: s
     count = 1 + _checks(clause.node, value, nested=clause.nested)
     if clause.nested:
         _own(clause, value, field, body, causes)
-    for said in (*_of_junctors(clause, value, old, (field, body, root)), *_of_children(clause, value, old, (field, body, root))):
+    for said in chain(_of_junctors(clause, value, old, where), _of_children(clause, value, old, where)):
         causes += said.causes
         count += said.checks
         if len(causes) >= TOLD:
@@ -124,44 +158,41 @@ def _checks(node: Node, value: Any, *, nested: bool) -> int:
     return count
 
 
-_Where = tuple[str, str, str]
-
-
-def _of_junctors(clause: Clause, value: Any, old: Any, where: _Where) -> Iterator[Found]:
-    _, body, root = where
+def _of_junctors(clause: Clause, value: Any, old: Any, where: Where) -> Iterator[Found]:
+    body, root = where.body, where.root
     if clause.any_of:
         yield from _of_any(clause, value, old, where)
     if clause.one_of:
         yield from _of_one(clause, value, old, where)
     if clause.all_of:
-        each = [examine(branch, value, old, *where) for branch in clause.all_of]
+        each = [examine(branch, value, old, where) for branch in clause.all_of]
         yield from each
         valid = sum(not found.causes for found in each)
         if valid < len(each):
             yield _fault(root, body, f"must validate all the schemas (allOf){'' if valid else '. None validated'}")
-    if clause.negated is not None and not examine(clause.negated, value, old, *where).causes:
+    if clause.negated is not None and not examine(clause.negated, value, old, where).causes:
         yield _fault(root, body, "must not validate the schema (not)")
 
 
-def _of_any(clause: Clause, value: Any, old: Any, where: _Where) -> Iterator[Found]:
+def _of_any(clause: Clause, value: Any, old: Any, where: Where) -> Iterator[Found]:
     best: Found | None = None
     for branch in clause.any_of:
-        found = examine(branch, value, old, *where)
+        found = examine(branch, value, old, where)
         if not found.causes:
             yield found
             return
         if best is None or found.checks > best.checks:
             best = found
-    yield _fault(where[2], where[1], "must validate at least one schema (anyOf)")
+    yield _fault(where.root, where.body, "must validate at least one schema (anyOf)")
     if best is not None:
         yield best
 
 
-def _of_one(clause: Clause, value: Any, old: Any, where: _Where) -> Iterator[Found]:
+def _of_one(clause: Clause, value: Any, old: Any, where: Where) -> Iterator[Found]:
     valid: list[Found] = []
     best: Found | None = None
     for branch in clause.one_of:
-        found = examine(branch, value, old, *where)
+        found = examine(branch, value, old, where)
         if not found.causes:
             valid.append(found)
         elif best is None or found.checks > best.checks:
@@ -170,27 +201,27 @@ def _of_one(clause: Clause, value: Any, old: Any, where: _Where) -> Iterator[Fou
         yield valid[0]
         return
     how_many = f"Found {len(valid)} valid alternatives" if valid else "Found none valid"
-    yield _fault(where[2], where[1], f"must validate one and only one schema (oneOf). {how_many}")
+    yield _fault(where.root, where.body, f"must validate one and only one schema (oneOf). {how_many}")
     if not valid and best is not None:
         yield best
 
 
-def _of_children(clause: Clause, value: Any, old: Any, where: _Where) -> Iterator[Found]:
-    field, body, root = where
+def _of_children(clause: Clause, value: Any, old: Any, where: Where) -> Iterator[Found]:
+    field, body = where.field, where.body
     if isinstance(value, dict) and (clause.properties or clause.others):
         before = old if isinstance(old, dict) else {}
         for key, item in value.items():
             child = clause.properties.get(key, clause.others)
             if child is not None:
-                yield _ratcheted(child, item, before.get(key, UNSET), (below(field, key), below(body, key), root))
+                yield _ratcheted(child, item, before.get(key, UNSET), where.at(below(field, key), below(body, key)))
     elif isinstance(value, list) and clause.items is not None:
         find = counterpart(clause.node, old)
         for index, item in enumerate(value):
-            yield _ratcheted(clause.items, item, find(index, item), (f"{field}[{index}]", f"{body}[{index}]", root))
+            yield _ratcheted(clause.items, item, find(index, item), where.at(f"{field}[{index}]", f"{body}[{index}]"))
 
 
-def _ratcheted(clause: Clause, value: Any, old: Any, where: _Where) -> Found:
-    found = examine(clause, value, old, *where)
+def _ratcheted(clause: Clause, value: Any, old: Any, where: Where) -> Found:
+    found = examine(clause, value, old, where)
     return Found([]) if found.causes and old is not UNSET and same(value, old) else found
 
 

@@ -40,6 +40,8 @@ AT_ONCE = 4
 """Calls for one list at the same time."""
 LONGEST_SECONDS = 60.0
 """For how long a webhook is asked about the same objects, all halves together."""
+PATIENCE = 60.0
+"""Seconds that one request waits for all the calls that it needs: halves of halves of a long list may be very many."""
 REFUSED_SECONDS = 10.0
 """For how long it is remembered that an object could not be converted: a webhook may be mended meanwhile."""
 LONGEST = 1_000
@@ -65,9 +67,10 @@ def webhook_ways(
     *,
     memory: int = REMEMBERED,
     now: Callable[[], float] = time.monotonic,
+    patience: float = PATIENCE,
 ) -> Ways:
     """The ways of a kind whose versions have these schemas, by apiVersion; of the schemas nothing is used before it is needed."""
-    return CustomWays(kind, schemas, call, memory, now)
+    return CustomWays(kind, schemas, call, memory, now, patience)
 
 
 class CustomWays(Ways):
@@ -75,12 +78,15 @@ class CustomWays(Ways):
 
     settles = True
 
-    def __init__(self, kind: str, schemas: Mapping[str, Schema], call: Call | None, memory: int, now: Callable[[], float]) -> None:
+    def __init__(
+        self, kind: str, schemas: Mapping[str, Schema], call: Call | None, memory: int, now: Callable[[], float], patience: float
+    ) -> None:
         super().__init__(kind, {version: Form(version, _UNSAID) for version in schemas}, (), memory=memory, exact=True)
         self.remote = call is not None
         self._schemas = dict(schemas)
         self._call = call
         self._now = now
+        self._patience = patience
         self._pinned: dict[Question, _Pin] = {}
         self._asked: dict[Question, asyncio.Future[Unreached | None]] = {}  # what is asked for just now; ends with what went wrong
 
@@ -156,8 +162,12 @@ class CustomWays(Ways):
                     del self._pinned[question]
 
         try:
-            while missing := [question for question in wanted if not self._pinned[question].known]:
-                await self._find(missing)
+            async with asyncio.timeout(self._patience):
+                while missing := [question for question in wanted if not self._pinned[question].known]:
+                    await self._find(missing)
+        except TimeoutError:
+            release()
+            raise self._unreached(wanted[0], f"not all objects were converted within {self._patience:g} s") from None
         except BaseException:
             release()
             raise

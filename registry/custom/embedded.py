@@ -66,12 +66,13 @@ class _Walk:
             return value
         known = old if isinstance(old, dict) else {}
         made = self._coerced(value, path) if place.here else value
+        changed: Document = {}
         for key, item in made.items():
             child = place.properties.get(key, place.others)
             new = item if child is None else self.visit(child, item, known.get(key), below(path, key))
             if new is not item:
-                made = {**made, key: new}
-        return made
+                changed[key] = new
+        return made | changed if changed else made
 
     def _coerced(self, value: Document, path: str) -> Document:
         self.causes += _of_type(value, path)
@@ -83,7 +84,7 @@ class _Walk:
         except ValueError as error:
             self.causes.append(errors.invalid(field, value["metadata"], str(error)))
             return value
-        self.unknown += [below(path, dropped) for dropped in read.unknown]
+        self.unknown += [below(path, dropped) for dropped in read.unknown] if len(self.unknown) < TOLD else []
         named = read.metadata if read.metadata.get("name") else {**read.metadata, "name": "unnamed"}  # it need not have one
         namespaced = bool(read.metadata.get("namespace"))
         self.causes += meta.validate(named, namespaced=namespaced, name_rule=path_segment, field=field)

@@ -12,12 +12,15 @@ from typing import Any
 
 from msgspec import UNSET
 
-from registry.custom.clauses import Clause, clause_of, examine
+from registry import errors
+from registry.custom.clauses import Clause, Effort, Exhausted, Where, clause_of, examine
 from registry.errors import Cause
 from registry.formats import FORMATS, linear_searcher
 from registry.nodes import TOLD, Document, Node, same
 
 _Schema = dict[str, Any]
+MOST_TEXTS = 500_000
+"""Formats and patterns that are asked about the texts of one document: about a second."""
 _NULL = {"type": "null"}
 _SAME: Mapping[str, str] = {
     "min_length": "minLength",
@@ -61,7 +64,11 @@ class Junctors:
         value, before = (document[part], (old or {}).get(part, UNSET)) if part else (document, UNSET if old is None else old)
         if before is not UNSET and same(value, before):
             return []
-        return examine(clause, value, before, part, "", part or "<nil>").causes[:TOLD]
+        root = part or "<nil>"
+        try:
+            return examine(clause, value, before, Where(part, "", root, Effort())).causes[:TOLD]
+        except Exhausted:
+            return [errors.invalid(root, "", "its parts, and the alternatives of its schema, are too many to say what is wrong")]
 
     def _part(self, part: str) -> Clause | None:
         return self._clause.properties.get(part) if part else self._clause
@@ -79,7 +86,14 @@ def _validator(clause: Clause | None) -> Callable[[Any], bool]:
         validator = Draft7Validator(schema, formats=translation.formats, validate_formats=True, offline=True)
     except (ValueError, ReferencingError):  # limits that make no sense, such as a length below zero
         return lambda value: False
-    return validator.is_valid
+    effort = translation.effort
+
+    def holds(value: Any) -> bool:
+        effort.left = MOST_TEXTS
+        held: bool = validator.is_valid(value)
+        return held and effort.left >= 0
+
+    return holds
 
 
 class _Translation:
@@ -87,6 +101,7 @@ class _Translation:
 
     def __init__(self) -> None:
         self.formats: dict[str, Callable[[str], bool]] = {}
+        self.effort = Effort(MOST_TEXTS)
 
     def outer(self, clause: Clause) -> _Schema:
         """What a clause outside of junctors asks for; empty: nothing. That a value is a number or a text, the tree asks already."""
@@ -143,13 +158,22 @@ class _Translation:
     def _formats(self, node: Node) -> list[str]:
         asked = []
         if node.format in FORMATS:
-            self.formats[node.format] = FORMATS[node.format]
+            self.formats[node.format] = self._counted(FORMATS[node.format])
             asked.append(node.format)
         if node.pattern:
-            search = linear_searcher(node.pattern)
             name = f"pattern {node.pattern}"
-            self.formats[name] = lambda text: bool(search(text))
+            self.formats[name] = self._counted(linear_searcher(node.pattern))
             asked.append(name)
+        return asked
+
+    def _counted(self, fits: Callable[[str], object]) -> Callable[[str], bool]:
+        """The same as long as there is effort left: then nothing fits, and what holds is told to be unknown."""
+        effort = self.effort
+
+        def asked(text: str) -> bool:
+            effort.left -= 1
+            return effort.left >= 0 and bool(fits(text))
+
         return asked
 
 

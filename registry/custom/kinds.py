@@ -126,9 +126,19 @@ def _beside(text: VersionText) -> Beside:
         return Beside()
     paths = below.scale
     scale = None
-    if paths is not None:
+    if paths is not None and all(
+        map(_is_readable, (paths.spec_replicas_path, paths.status_replicas_path, paths.label_selector_path))
+    ):
         scale = Scale(paths.spec_replicas_path, paths.status_replicas_path, paths.label_selector_path or "")
     return Beside(below.status is not None, scale)
+
+
+def _is_readable(path: str | None) -> bool:
+    try:
+        parse_path(path or ".spec")
+    except ValueError:
+        return False
+    return True
 
 
 def _columns(texts: tuple[ColumnText, ...]) -> list[Column]:

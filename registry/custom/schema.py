@@ -184,7 +184,7 @@ class _Made:
         made, unknown, causes = outcome.document, outcome.unknown, list(outcome.causes)
         if self._embedded is not None:
             made, dropped, broken = self._embedded.apply(made, old, part)
-            unknown = tuple(sorted((*unknown, *dropped))) if dropped else unknown
+            unknown = tuple(sorted((*unknown, *dropped))[:TOLD]) if dropped else unknown
             causes += broken
         if self._junctors is not None and (causes or not self._junctors.hold(made, part)):
             causes += self._junctors.causes(made, old, part)

@@ -12,6 +12,7 @@ Rules in expressions are not looked at here.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -25,7 +26,7 @@ from registry.custom.keywords import named
 from registry.custom.tree import META_FIELDS, node_of_schema, root_of
 from registry.errors import Cause
 from registry.nodes import TOLD, Document, Node
-from registry.schema import settle, with_defaults
+from registry.schema import ROOM_OF_DEFAULTS, Overfilled, Pruned, settle, with_defaults
 from registry.validation import check
 
 TYPES = ("array", "boolean", "integer", "number", "object", "string")
@@ -247,8 +248,9 @@ def _broken_defaults(schema: Document, path: str, form: _Form, *, is_root: bool 
 
 
 def _against_default(form: _Form, value: Any, path: str, *, in_meta: bool) -> Iterator[Cause]:
-    unknown: list[str] = []
-    settle(form.node, value, "", unknown)
+    unknown = Pruned(ROOM_OF_DEFAULTS)
+    with suppress(Overfilled):  # which is told last, of all defaults together
+        settle(form.node, value, "", unknown)
     if unknown and not in_meta:
         yield errors.invalid(path, value, "must not have unknown fields")
     yield from check(form.node, value, path, "")

@@ -6,18 +6,28 @@ from collections.abc import Sequence
 from typing import Any
 
 import anyio
+import msgspec
 import pytest
 
 from admission.review import Review
 from registry.builtin.customresourcedefinition import CUSTOM_RESOURCE_DEFINITION, prepare
+from registry.custom.claims import Claims
+from registry.custom.conversion import CustomWays, Refused, webhook_ways
+from registry.custom.definition import Names, read
+from registry.custom.kinds import kind_of
+from registry.custom.schema import custom_schema
 from registry.custom.structural import problems
 from registry.errors import CAUSES_TOLD, Forbidden, Invalid, NotFound
 from registry.nodes import Document
-from tests.apiserver.defining import DEFINITIONS, defining, definition, versioned
+from registry.unasked import Question
+from registry.ways import Unreached
+from tests.apiserver.defining import DEFINITIONS, GROUP, defining, definition, versioned
 from tests.apiserver.world import SOMEBODY, opened
 
 pytestmark = pytest.mark.anyio
 DECLARED = "skep.dev/declared-by"
+BROKEN = {f"p{at}": {"type": "banana"} for at in range(5_000)}
+REVIEWS = {"clientConfig": {"url": "https://hook.example/"}, "conversionReviewVersions": ["V"] * 5_000}
 ROLES = "clusterroles.rbac.authorization.k8s.io"
 
 
@@ -103,8 +113,15 @@ async def test_others_are_answered_while_a_huge_definition_is_checked() -> None:
 @pytest.mark.parametrize(
     ("spec", "path"),
     [
-        ({"names": {"plural": "bolts", "kind": "Bolt", "categories": ["A"] * 5_000}}, "spec.names.categories[0]"),
-        ({"versions": [versioned(additionalPrinterColumns=[{}] * 5_000)]}, "spec.additionalPrinterColumns[0].name"),
+        ({"names": {"plural": "bolts", "kind": "Bolt", "categories": ["A"] * 5_000}}, "spec.names.categories"),
+        ({"names": {"plural": "bolts", "kind": "Bolt", "shortNames": ["A"] * 5_000}}, "spec.names.shortNames"),
+        ({"versions": [versioned(additionalPrinterColumns=[{}] * 5_000)]}, "spec.additionalPrinterColumns"),
+        ({"versions": [versioned("A")] * 5_000}, "spec.versions"),
+        (
+            {"versions": [versioned(schema={"type": "object", "properties": BROKEN})]},
+            "spec.validation.openAPIV3Schema.properties[p0].type",
+        ),
+        ({"conversion": {"strategy": "Webhook", "webhook": REVIEWS}}, "spec.conversion.conversionReviewVersions[0]"),
         ({"versions": [versioned(selectableFields=[{"jsonPath": ".metadata.x"}] * 5_000)]}, "spec.selectableFields"),
     ],
 )
@@ -128,3 +145,63 @@ def test_a_list_type_that_is_none_is_told_also_below_a_default() -> None:
     inner = {"type": "array", "items": {"type": "string"}, "x-kubernetes-list-type": "bag"}
     schema = {"type": "object", "properties": {"a": {"type": "object", "default": {}, "properties": {"b": inner}}}}
     assert [cause.field for cause in problems(schema, "s")] == ["s.properties[a].properties[b].x-kubernetes-list-type"]
+
+
+@pytest.mark.parametrize("path", [".spec..b", ".spec.", ".spec.'x'", ".spec.[", ".spec." + "a." * 5_000 + "b"])
+async def test_a_path_of_scale_that_cannot_be_read_keeps_nobody_from_writing_objects(path: str) -> None:
+    below = {"scale": {"specReplicasPath": path, "statusReplicasPath": ".status.replicas"}}
+    body = definition(versions=[versioned(subresources=below)])
+    async with opened() as world, defining(world) as defined:
+        with pytest.raises(Invalid) as refused:
+            await defined.define(body)
+        assert [cause.field for cause in refused.value.causes] == ["spec.subresources.scale.specReplicasPath"]
+    text = msgspec.json.encode(prepare(body, None))
+    stored = read(text, b"")
+    assert kind_of(stored, stored.names).scale is None  # an older server has taken it
+
+
+@pytest.mark.parametrize("group", ["skep.dev", "more.skep.dev"])
+async def test_nobody_defines_kinds_that_could_be_the_server_s_own(group: str) -> None:
+    async with opened() as world, defining(world) as defined:
+        with pytest.raises(Invalid, match="kinds of this server itself"):
+            await defined.define(definition(group=group))
+        await defined.define(definition(group="notskep.dev"))
+
+
+async def test_a_webhook_that_refuses_slowly_holds_nobody_for_long() -> None:
+    """A batch that is refused is asked again in halves, down to each object."""
+    calls = 0
+
+    async def call(documents: Sequence[bytes], target: str) -> Sequence[Any]:
+        nonlocal calls
+        del documents, target
+        calls += 1
+        await anyio.sleep(0.005)
+        raise Refused("failed: slowly")
+
+    schema = custom_schema({"type": "object"})
+    ways = webhook_ways("Bolt", {f"{GROUP}/v1": schema, f"{GROUP}/v2": schema}, call, patience=0.05)
+    assert isinstance(ways, CustomWays)
+    bolt = {"apiVersion": f"{GROUP}/v1", "kind": "Bolt"}
+    questions = [
+        Question(f"{GROUP}/v2", msgspec.json.encode({**bolt, "metadata": {"name": str(at), "namespace": "shop"}}))
+        for at in range(4_000)
+    ]
+    with pytest.raises(Unreached, match=r"conversion webhook for things.example/v1, Kind=Bolt failed: not all objects"):
+        await ways.ask(questions)
+    assert 0 < calls < len(questions)
+
+
+async def test_of_groups_that_nobody_defines_kinds_in_any_more_nothing_is_remembered() -> None:
+    claims = Claims()
+    claims.claim("one", Names(plural="bolts"))
+    assert claims
+    claims.release("one")
+    assert not claims
+    async with opened() as world, defining(world) as defined:
+        for _ in range(2):  # and names are given again
+            await defined.define(definition(names={"shortNames": ["bo"]}))
+            assert (await defined.conditions(f"bolts.{GROUP}"))["NamesAccepted"][0] == "True"
+            await world.do("delete", f"{DEFINITIONS}/bolts.{GROUP}")
+            await defined.settled()
+            assert defined.definitions.names() == []
