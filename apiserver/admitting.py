@@ -16,6 +16,7 @@ from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from anyio import CapacityLimiter, to_thread
 from msgspec.structs import replace
 
 from admission.chain import Ask, Chain, Steps, in_turn, outcome, together
@@ -27,7 +28,7 @@ from apiserver.stored import in_version
 from apiserver.target import Target
 from registry import metadata as meta
 from registry.errors import BadRequest, Cause, InternalError, Invalid
-from registry.kinds import Version
+from registry.kinds import Kind, Version
 from registry.ways import ConversionError
 from storage.store import Record
 
@@ -44,6 +45,7 @@ class Admission:
     def __init__(self, chains: Mapping[str, Chain], admitters: Sequence[Admitter] = ()) -> None:
         self._chains = chains
         self._admitters = admitters
+        self._alone = CapacityLimiter(1)
 
     async def admit(
         self, call: Call, options: WriteOptions, new: Document, old: Document | None, causes: Sequence[Cause]
@@ -67,7 +69,7 @@ class Admission:
         found += causes
         if not target.subresource or target.subresource == "scale":
             found += scaling.check(target.kind, new)
-        found += target.kind.strategy.check(new, old)
+        found += await self._checked(target.kind, new, old)
         found += target.version.check(new, old)
         found += target.version.schema.against(new, old, causes)
         if steps is not None or concerned:
@@ -77,6 +79,12 @@ class Admission:
         for warning in meta.finalizer_warnings(new["metadata"], None if old is None else old["metadata"]):
             call.warn(warning)
         return new
+
+    async def _checked(self, kind: Kind, new: Document, old: Document | None) -> Sequence[Cause]:
+        """What the rules of the kind say. What takes long is done in a thread, one after the other: together they take as long."""
+        if kind.strategy.looks_long:
+            return await to_thread.run_sync(kind.strategy.check, new, old, limiter=self._alone)
+        return kind.strategy.check(new, old)
 
     async def admit_asked(self, call: Call, options: WriteOptions, asked: Target, document: Document) -> Document:
         """What is asked below an object by a create, and answered and never stored: a TokenRequest. It is about the object, so the

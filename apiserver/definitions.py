@@ -92,6 +92,12 @@ class Definitions:
         """What became of a definition; None: there is none that counts."""
         return self._entries.get(name)
 
+    def is_taken(self, name: str) -> bool:
+        """Whether a kind of the server's own has the resource that a definition names: then no object there is one of the
+        definition's."""
+        known = self._catalog.registry.of_resource(name)
+        return known is not None and not known.defined
+
     # What is told.
 
     def _begin(self, definitions: Iterable[Definition]) -> None:
@@ -197,6 +203,8 @@ class Definitions:
         """The kind that a definition is served as; None: it is not. What goes is known to the last, so that its objects can go: it
         may have been served once."""
         if not entry.established and not entry.definition.deleting:
+            return None
+        if self.is_taken(entry.definition.name):
             return None
         if entry.current:
             return entry.kind

@@ -68,11 +68,11 @@ class DeclaredGuard:
         """See `Admitter`."""
         if review.kind is None or review.kind.resource != DEFINITION.resource or is_server(review.identity):
             return False
-        return review.operation == "DELETE" or _declared(review.new) != "" or _declared(review.old) != ""
+        return review.operation == "DELETE" or _declared(review.new) is not None or _declared(review.old) is not None
 
     async def mutate(self, review: Review[dict[str, Any]]) -> dict[str, Any]:
         """A copy of such a definition is a definition like any other."""
-        if _declared(review.old) or not _declared(review.new):
+        if _declared(review.old) or _declared(review.new) is None:
             return review.new
         metadata = review.new["metadata"]
         annotations = {key: value for key, value in metadata["annotations"].items() if key != DECLARED}
@@ -80,9 +80,9 @@ class DeclaredGuard:
         return {**review.new, "metadata": metadata | ({"annotations": annotations} if annotations else {})}
 
     async def validate(self, review: Review[dict[str, Any]]) -> Sequence[Cause]:
-        """Raises Forbidden."""
-        where = _declared(review.old)
-        if where:
+        """Raises Forbidden. What has the mark has not been checked: here nobody has put it back, be it with nothing in it."""
+        where = _declared(review.old) or (None if review.operation == "DELETE" else _declared(review.new))
+        if where is not None:
             raise Forbidden(
                 f'{DEFINITION.resource} "{review.name}" is forbidden: the kind is declared at {where}; change it there',
                 details=details(name=review.name, group=DEFINITION.group, kind=DEFINITION.plural),
@@ -90,6 +90,7 @@ class DeclaredGuard:
         return ()
 
 
-def _declared(document: dict[str, Any] | None) -> str:
+def _declared(document: dict[str, Any] | None) -> str | None:
+    """Where the kind is declared; None: nobody says that it is."""
     annotations: dict[str, str] = ((document or {}).get("metadata") or {}).get("annotations") or {}
-    return annotations.get(DECLARED, "")
+    return annotations.get(DECLARED)

@@ -113,13 +113,14 @@ class Keeper:
     async def _empty(self, entry: Entry, record: Record) -> None:
         """Deletes the objects of a definition, and lets it go when there are none."""
         name = entry.definition.name
-        if name not in self._emptying:
-            self._emptying[name] = self._store.subscribe(name, partial(self._hear, name))
-        if entry.kind is not None:
-            await self._delete_all(entry.kind)
-        if self._store.list(name).records:
-            self._pool.add_at(name, self._clock.now() + PATIENCE)
-            return
+        if not self._definitions.is_taken(name):
+            if name not in self._emptying:
+                self._emptying[name] = self._store.subscribe(name, partial(self._hear, name))
+            if entry.kind is not None:
+                await self._delete_all(entry.kind)
+            if self._store.list(name).records:
+                self._pool.add_at(name, self._clock.now() + PATIENCE)
+                return
         document = document_of(record)
         finalizers = [each for each in document["metadata"]["finalizers"] if each != FINALIZER]
         body = {"metadata": {"finalizers": finalizers or None, "uid": record.uid, "resourceVersion": str(record.revision)}}

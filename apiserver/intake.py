@@ -55,8 +55,13 @@ def parse_body(raw: bytes, content_type: str, api_version: str = "", kind: str =
 
 
 async def received(registry: Registry, target: Target, raw: bytes | Document, content_type: str, options: WriteOptions) -> Intake:
-    """The same as `read`, without keeping others waiting: a long body of YAML or protobuf takes long, and is read in a thread."""
-    if isinstance(raw, bytes) and len(raw) > LONG and body_media(content_type) in (YAML, PROTOBUF):
+    """The same as `read`, without keeping others waiting: a long body of YAML or protobuf takes long, and is read in a thread, and
+    so is one in which there is much to look at."""
+    if (
+        isinstance(raw, bytes)
+        and len(raw) > LONG
+        and (target.kind.strategy.looks_long or body_media(content_type) in (YAML, PROTOBUF))
+    ):
         return await to_thread.run_sync(read, registry, target, raw, content_type, options)
     return read(registry, target, raw, content_type, options)
 

@@ -77,8 +77,7 @@ def converted(version: Version, record: Record) -> Record:
             found = (_as_it_is_now if ways.settles else _convert)(version, ways, record)
         except ConversionError as error:
             found = error
-        cost = len(found.desired) + len(found.status) if isinstance(found, Record) and found.desired is not record.desired else 0
-        ways.memory.put(place, record, found, cost + (FAILURE if isinstance(found, ConversionError) else BESIDE))
+        ways.memory.put(place, record, found, FAILURE if isinstance(found, ConversionError) else _cost(found))
     if isinstance(found, ConversionError):
         raise type(found)(found.message, details=found.details) from found.__cause__
     return found
@@ -114,8 +113,13 @@ def known(version: Version, record: Record) -> Shown:
     """An object of which it is known that it is stored as it is shown in this version: it was just written in it."""
     found = _the_same(record)
     if version.ways is not None:
-        version.ways.memory.put((record.key, version.api_version), record, found, BESIDE)
+        version.ways.memory.put((record.key, version.api_version), record, found, _cost(found))
     return found
+
+
+def _cost(found: Record) -> int:
+    """What is remembered of an object is counted in full, also where the store has the same bytes: it may be deleted there."""
+    return len(found.desired) + len(found.status) + BESIDE
 
 
 def as_shown(record: Record, document: Document) -> Shown:

@@ -103,6 +103,7 @@ class Strategy:
     `collected` says whether objects take part in garbage collection.
     `last_finalizer` is put on an object by its first deletion: the server takes it away when it has done what has to be done.
     `answers_deleted`: what a delete removes at once is answered as it was, not as a Status.
+    `looks_long`: `check` may take seconds, and does so in a thread; so does the reading of long bodies.
     `builtin` kinds are those of Kubernetes itself: their bodies may leave out kind and apiVersion, items of their lists carry
     neither, a wrong type in a body is a 400, and their updates need no resourceVersion unless `unconditional_update` is False.
     """
@@ -120,6 +121,7 @@ class Strategy:
     answers_deleted: bool = False
     prepare: Prepare = as_is
     check: Check = no_causes
+    looks_long: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -245,7 +245,7 @@ def _kind() -> Kind:
         last_finalizer=FINALIZER,
     )
     categories = ("api-extensions",)
-    return replace(kind, categories=categories, strategy=replace(kind.strategy, counts_generation=True))
+    return replace(kind, categories=categories, strategy=replace(kind.strategy, counts_generation=True, looks_long=True))
 
 
 CUSTOM_RESOURCE_DEFINITION = _kind()

@@ -12,6 +12,7 @@ from __future__ import annotations
 import ssl
 from base64 import b64decode
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -19,7 +20,7 @@ from registry.builtin.common import IMMUTABLE
 from registry.builtin.customresourcedefinition_schemas import schema_causes, selectable_causes
 from registry.builtin.webhook_checks import client_causes
 from registry.custom.definition import DECLARED, ESTABLISHED
-from registry.errors import Cause, forbidden, invalid, not_supported, required
+from registry.errors import CAUSES_TOLD, Cause, forbidden, invalid, not_supported, required
 from registry.kinds import Document
 from registry.names import dns1035_label, dns1123_subdomain
 
@@ -37,21 +38,23 @@ Versions = Sequence[Mapping[str, Any]]
 
 
 def check(new: Document, old: Document | None) -> list[Cause]:
-    """All causes. What is declared in code has been looked at there."""
+    """All causes, as far as an answer tells them. What is declared in code has been looked at there."""
     if DECLARED in (new["metadata"].get("annotations") or {}):
         return []
+    return list(islice(_causes(new, old), CAUSES_TOLD))
+
+
+def _causes(new: Document, old: Document | None) -> Iterator[Cause]:
     spec, status = new.get("spec") or {}, new.get("status") or {}
     before = (old.get("spec") or {}) if old is not None else None
-    causes: list[Cause] = []
     if old is None:
-        causes += _name_causes(new["metadata"].get("name", ""), spec)
+        yield from _name_causes(new["metadata"].get("name", ""), spec)
     if spec != before:
-        causes += _spec_causes(spec, before)
-        causes += _kept(spec, before, established=_is_established(old))
-        causes += _approval(new, old)
-    causes += names_causes(status.get("acceptedNames") or {}, "status.acceptedNames")
-    causes += _stored(status.get("storedVersions"), spec.get("versions") or ())
-    return causes
+        yield from _spec_causes(spec, before)
+        yield from _kept(spec, before, established=_is_established(old))
+        yield from _approval(new, old)
+    yield from names_causes(status.get("acceptedNames") or {}, "status.acceptedNames")
+    yield from _stored(status.get("storedVersions"), spec.get("versions") or ())
 
 
 def _name_causes(name: str, spec: Document) -> Iterator[Cause]:
@@ -272,11 +275,13 @@ def _bundle(bundle: str | None, path: str) -> Iterator[Cause]:
 
 
 def _review_versions(versions: Sequence[str], path: str) -> Iterator[Cause]:
+    seen: set[str] = set()
     for at, name in enumerate(versions):
-        if name in versions[:at]:
+        if name in seen:
             yield invalid(f"{path}[{at}]", name, "duplicate version")
         elif problems := dns1035_label(name):
             yield from (invalid(f"{path}[{at}]", name, problem) for problem in problems)
+        seen.add(name)
     if REVIEW_VERSION not in versions:
         yield invalid(path, list(versions), f"must include at least one of {REVIEW_VERSION}")
 

@@ -8,6 +8,7 @@ from typing import Any
 from registry.errors import Cause, duplicate, invalid, required, too_many
 from registry.jsonpath import parse
 from registry.kinds import Document
+from registry.nodes import TOLD
 
 MOST_SELECTABLE = 8
 _OF_SCALARS = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed."
@@ -30,6 +31,9 @@ def schema_causes(schema: Document, path: str, *, has_status: bool, before: Docu
 
 def selectable_causes(part: Sequence[Mapping[str, Any]], path: str, schema: Document) -> Iterator[Cause]:
     """What is wrong with the fields that selectors may name."""
+    if len(part) > TOLD:
+        yield too_many(path, len(part), MOST_SELECTABLE)
+        return
     seen: set[str] = set()
     for at, selectable in enumerate(part):
         text, where = selectable.get("jsonPath", ""), f"{path}[{at}].jsonPath"

@@ -13,17 +13,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from registry import errors
 from registry.custom import keywords
+from registry.custom.clauses import Clause, clause_of
 from registry.custom.embedded import Embedded
 from registry.custom.forms import misshapen
 from registry.custom.junctors import Junctors
 from registry.custom.keywords import named
 from registry.custom.tree import META_FIELDS, node_of_schema, root_of
 from registry.errors import Cause
-from registry.nodes import TOLD, Document
+from registry.nodes import TOLD, Document, Node
 from registry.schema import settle, with_defaults
 from registry.validation import check
 
@@ -173,17 +174,16 @@ def _of_map(schema: Document, path: str) -> Iterator[Cause]:
     if kind != "object":
         yield errors.invalid(f"{path}.items.type", kind, "must be object if parent array's x-kubernetes-list-type is map")
         return
-    seen: set[str] = set()
-    for key in keys:
-        child = items.get("properties", {}).get(key)
-        if child is None:
-            yield errors.invalid(field, keys, "entries must all be names of item properties")
-        elif child.get("type") in ("array", "object"):
+    properties = items.get("properties", {})
+    if any(key not in properties for key in keys):  # said once: it shows all of them
+        yield errors.invalid(field, keys, "entries must all be names of item properties")
+    if len(set(keys)) < len(keys):
+        yield errors.invalid(field, keys, "must not contain duplicate entries")
+    for key in dict.fromkeys(keys):
+        child = properties.get(key, {})
+        if child.get("type") in ("array", "object"):
             detail = "must be a scalar type if parent array's x-kubernetes-list-type is map"
             yield errors.invalid(f"{path}.items.properties{named(key)}.type", kind, detail)
-        if key in seen:
-            yield errors.invalid(field, keys, "must not contain duplicate entries")
-        seen.add(key)
 
 
 def _of_map_keys(schema: Document, items: Document, path: str) -> Iterator[Cause]:
@@ -205,34 +205,57 @@ def _has_unsupported(schema: Document) -> bool:
     return here or any(_has_unsupported(child) for _, child in keywords.below(schema))
 
 
+class _Form(NamedTuple):
+    """A part of a schema for those who check values. It is made once for the whole, since defaults may be at every depth."""
+
+    node: Node
+    embedded: Embedded | None
+    clause: Clause | None
+
+    def field(self, name: str) -> _Form:
+        embedded, clause = self.embedded, self.clause
+        return _Form(
+            self.node.properties[name],
+            embedded.properties.get(name) if embedded is not None else None,
+            clause.properties.get(name) if clause is not None else None,
+        )
+
+    def items(self) -> _Form:
+        embedded, clause = self.embedded, self.clause
+        return _Form(
+            self.node.items or Node(),
+            embedded.items if embedded is not None else None,
+            clause.items if clause is not None else None,
+        )
+
+
 def _defaults(schema: Document, path: str) -> list[Cause]:
-    return list(islice(_broken_defaults(schema, path, is_root=True), TOLD))
+    form = _Form(node_of_schema(schema), Embedded.of(schema), clause_of(schema))
+    return list(islice(_broken_defaults(schema, path, form, is_root=True), TOLD))
 
 
-def _broken_defaults(schema: Document, path: str, *, is_root: bool = False, in_meta: bool = False) -> Iterator[Cause]:
+def _broken_defaults(schema: Document, path: str, form: _Form, *, is_root: bool = False, in_meta: bool = False) -> Iterator[Cause]:
     """Defaults that do not obey their own schemas. They have their place in fields and in items, not in maps."""
     if "default" in schema:
-        yield from _against_default(schema, f"{path}.default", in_meta=in_meta)
+        yield from _against_default(form, schema["default"], f"{path}.default", in_meta=in_meta)
     if isinstance(schema.get("items"), dict):
-        yield from _broken_defaults(schema["items"], f"{path}.items", in_meta=in_meta)
+        yield from _broken_defaults(schema["items"], f"{path}.items", form.items(), in_meta=in_meta)
     resource = is_root or schema.get("x-kubernetes-embedded-resource", False)
     for name, child in schema.get("properties", {}).items():
         inside = in_meta or (resource and name in META_FIELDS)
-        yield from _broken_defaults(child, f"{path}.properties{named(name)}", in_meta=inside)
+        yield from _broken_defaults(child, f"{path}.properties{named(name)}", form.field(name), in_meta=inside)
 
 
-def _against_default(schema: Document, path: str, *, in_meta: bool) -> Iterator[Cause]:
-    node, value = node_of_schema(schema), schema["default"]
+def _against_default(form: _Form, value: Any, path: str, *, in_meta: bool) -> Iterator[Cause]:
     unknown: list[str] = []
-    settle(node, value, "", unknown)
+    settle(form.node, value, "", unknown)
     if unknown and not in_meta:
         yield errors.invalid(path, value, "must not have unknown fields")
-    yield from check(node, value, path, "")
-    embedded, junctors = Embedded.of(schema), Junctors.of(schema)
-    if embedded is not None:
-        yield from (_moved(cause, path) for cause in embedded.apply(value, None, "")[2])
-    if junctors is not None and not junctors.hold(value):
-        yield from (_moved(cause, path) for cause in junctors.causes(value, None))
+    yield from check(form.node, value, path, "")
+    if form.embedded is not None:
+        yield from (_moved(cause, path) for cause in form.embedded.apply(value, None, "")[2])
+    if form.clause is not None:
+        yield from (_moved(cause, path) for cause in Junctors(form.clause).causes(value, None))
 
 
 def _moved(cause: Cause, path: str) -> Cause:

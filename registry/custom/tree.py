@@ -60,6 +60,9 @@ _KEPT = (
 )
 
 
+_LIST_TYPES = frozenset(each.value for each in ListType)
+
+
 def root_of(schema: Document, *, preserve_unknown: bool = False) -> Node:
     """The root of a kind: the schema, with the type and the metadata that every resource has.
 
@@ -115,7 +118,7 @@ def _said(schema: Document) -> dict[str, Any]:
         kept["additionalProperties"] = schema["additionalProperties"]
     if kept:
         said["extensions"] = kept
-    if "x-kubernetes-list-type" in schema:
+    if schema.get("x-kubernetes-list-type") in _LIST_TYPES:
         said["list_type"] = ListType(schema["x-kubernetes-list-type"])
     return said
 

@@ -14,9 +14,12 @@ import structlog
 from actors.builtin.pool import Surroundings
 from actors.clock import SystemClock
 from admission.identity import Identity, actor_identity
-from apiserver.definitions import Definitions
-from apiserver.definitions_keeper import NAME, Keeper
+from apiserver.definitions import RESOURCE, Definitions
+from apiserver.definitions_keeper import NAME, Keeper, status_of
+from apiserver.stored import document_of
+from registry.builtin.customresourcedefinition import FINALIZER
 from registry.nodes import Document
+from storage.store import Record
 from tests.apiserver.world import World
 
 DEFINITIONS = "/apis/apiextensions.k8s.io/v1/customresourcedefinitions"
@@ -68,10 +71,20 @@ class Defining:
         return self.world.document(DEFINITIONS, await self.world.do("create", DEFINITIONS, body, **more))
 
     async def settled(self) -> None:
-        """Waits until the statuses say what is so."""
-        await anyio.sleep(0.001)  # it may not have begun
-        while not self.keeper.idle:
+        """Waits until every status says what is so, and nothing is left that could go. What is held may still be there."""
+        await anyio.sleep(0.001)
+        while not all(self._is_kept(record) for record in self.world.stored(RESOURCE)):
             await anyio.sleep(0.001)
+
+    def _is_kept(self, record: Record) -> bool:
+        entry, document = self.definitions.find(record.key.name), document_of(record)
+        if entry is None:
+            return True
+        metadata = document["metadata"]
+        goes = "deletionTimestamp" in metadata and FINALIZER in metadata.get("finalizers", ())
+        if goes and not self.world.stored(record.key.name):
+            return False
+        return status_of(document["status"], entry, "", goes=goes) == document["status"]
 
     async def conditions(self, name: str) -> dict[str, tuple[str, str]]:
         """The conditions of a definition: status and reason by type."""

@@ -108,3 +108,12 @@ def test_a_narrow_terminal_cuts_nothing_off(columns: int, monkeypatch: pytest.Mo
     assert head.split()[:6] == ["NAME", "SHORT", "KIND", "GROUP", "SCOPE", "VERSIONS"]
     said = " ".join(lines)
     assert all(name in said for name in ("customresourcedefinitions", "apiextensions.k8s.io", "v1beta1", "(deprecated)"))
+
+
+def test_a_graph_is_not_written_in_a_form_that_nobody_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["registry", "graph", "--plugin", str(REFERENCE), "--out", "kinds.png"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: kinds.png: it is not known what a .png is to be\nhint: -o tells; or one of .txt, .svg, ")
+    assert not Path("kinds.png").exists()
+    assert main(["registry", "graph", "--plugin", str(REFERENCE), "--out", "kinds.md", "-o", "mermaid"]) == 0
+    assert Path("kinds.md").read_text().startswith("flowchart ")

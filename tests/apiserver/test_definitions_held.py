@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 import anyio
@@ -15,7 +16,7 @@ from apiserver.definitions_declared import declare
 from registry.catalog import Catalog
 from registry.custom.claims import Claims
 from registry.custom.definition import Names
-from registry.errors import Forbidden
+from registry.errors import Forbidden, NotFound
 from registry.kinds import Kind
 from registry.nodes import Document
 from storage.store import Key
@@ -211,10 +212,12 @@ async def _step(defined: Defining, step: Step) -> None:
     there = world.store.get(Key("customresourcedefinitions.apiextensions.k8s.io", "", name)) is not None
     if verb == "put" and not there:
         await defined.define(body)
-    elif verb == "put":
-        await world.merge(f"{DEFINITIONS}/{name}", {"spec": {"names": {"shortNames": list(short)}}})
     elif there:
-        await world.do("delete", f"{DEFINITIONS}/{name}")
+        with suppress(NotFound):  # it may be about to go already
+            if verb == "put":
+                await world.merge(f"{DEFINITIONS}/{name}", {"spec": {"names": {"shortNames": list(short)}}})
+            else:
+                await world.do("delete", f"{DEFINITIONS}/{name}")
 
 
 @given(steps=STEPS)

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from tests.e2e.wire import Reply, Wire, place_of, revision_of
+from tests.e2e.wire import Reply, Wire, place_of, quiet, revision_of
 from tests.servers import ROOT, running
 
 WIDGETS = "/apis/reference.example.com/v1/namespaces/default/widgets"
@@ -226,8 +226,9 @@ def test_a_disk_that_is_full_at_the_first_start_and_then_is_not(tmp_path: Path, 
 def tight(tmp_path: Path) -> Iterator[tuple[Any, Wire]]:
     """A server whose disk is nearly full."""
     with running(data_dir=tmp_path) as server, Wire(place_of(server.url, server.ca, server.token)) as wire:
+        quiet(wire)
         largest = max(path.stat().st_size for path in tmp_path.iterdir())
-        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (largest + 60_000, resource.RLIM_INFINITY))
+        resource.prlimit(server.process.pid, resource.RLIMIT_FSIZE, (largest + 200_000, resource.RLIM_INFINITY))
         yield server, wire
 
 
