@@ -19,6 +19,7 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from msgspec.structs import replace
 
+from admission.identity import is_server
 from admission.chain import Ask, Chain, Steps, in_turn, outcome, together
 from admission.review import Admitter, Review
 from apiserver import converting, intake, prepare, scaling
@@ -69,7 +70,7 @@ class Admission:
         found += causes
         if not target.subresource or target.subresource == "scale":
             found += scaling.check(target.kind, new)
-        found += await self._checked(target.kind, new, old)
+        found += await self._checked(call, new, old)
         found += target.version.check(new, old)
         found += target.version.schema.against(new, old, causes)
         if steps is not None or concerned:
@@ -80,11 +81,13 @@ class Admission:
             call.warn(warning)
         return new
 
-    async def _checked(self, kind: Kind, new: Document, old: Document | None) -> Sequence[Cause]:
-        """What the rules of the kind say. What takes long is done in a thread, one after the other: together they take as long."""
-        if kind.strategy.looks_long:
-            return await to_thread.run_sync(kind.strategy.check, new, old, limiter=self._alone)
-        return kind.strategy.check(new, old)
+    async def _checked(self, call: Call, new: Document, old: Document | None) -> Sequence[Cause]:
+        """What the rules of the kind say. What takes long is done in a thread, one after the other: together they take as long. What
+        the server writes itself is short, and nobody waits for it."""
+        strategy = call.target.kind.strategy
+        if strategy.looks_long and not is_server(call.identity):
+            return await to_thread.run_sync(strategy.check, new, old, limiter=self._alone)
+        return strategy.check(new, old)
 
     async def admit_asked(self, call: Call, options: WriteOptions, asked: Target, document: Document) -> Document:
         """What is asked below an object by a create, and answered and never stored: a TokenRequest. It is about the object, so the

@@ -12,6 +12,7 @@ from apiserver.cli_registry_source import Ca, Config, DataDir, Kubeconfig, Runni
 from apiserver.config import StartError
 
 if TYPE_CHECKING:
+    from apiserver.reaching import Remote
     from registry.description_names import Named
 
 USES = "/apis/skep.dev/v1/versionuses"
@@ -53,7 +54,7 @@ def callers(
     oldest = time.time() - _seconds(since) if since else None
     with served(Where(None, server, kubeconfig, data_dir, token_file, ca, config)) as remote:
         wanted = [kind_of(Running(remote).brief(), word) for word in kind or ()]
-        uses = [use for use in remote.get(USES)["items"] if not wanted or any(means(each, use) for each in wanted)]
+        uses = [use for use in counted(remote) if not wanted or any(means(each, use) for each in wanted)]
     found = [row for row in rows(uses) if oldest is None or _moment(row["last"]) >= oldest]
     from apiserver import showing_callers
 
@@ -61,6 +62,18 @@ def callers(
     if fail_if_used and found:
         versions = ", ".join(sorted({f"{row['resource']}/{row['apiVersion'].rpartition('/')[2]}" for row in found}))
         raise StartError(f"{versions}: somebody still calls what is deprecated", "let them use the successor, then ask again")
+
+
+def counted(remote: Remote) -> list[Document]:
+    """What a server has counted. Raises StartError."""
+    from apiserver.reaching import Refused
+
+    try:
+        return list(remote.get(USES)["items"])
+    except Refused as error:
+        if error.code != 403:
+            raise
+        raise StartError(error.message, "a ClusterRole with the verb list on versionuses.skep.dev allows it", exit_code=1) from None
 
 
 def means(named: Named, use: Document) -> bool:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from apiserver.cli_registry_inspect import names_for_shell, only
 from apiserver.cli_registry_source import (
     MISSING,
     Ca,
@@ -49,7 +50,8 @@ SEVERAL = frozenset({What.crd, What.jsonschema})
 
 
 _Kinds = Annotated[
-    list[str] | None, typer.Argument(metavar="KIND", help="Only these.  [default: those of plugins and definitions]")
+    list[str] | None,
+    typer.Argument(metavar="KIND", help="Only these.  [default: those of plugins and definitions]", autocompletion=names_for_shell),
 ]
 _Group = Annotated[list[str] | None, typer.Option("--group", "-g", metavar="GROUP", help="Only kinds of this group. Repeat it.")]
 _Version = Annotated[list[str] | None, typer.Option("--version", metavar="VERSION", help="Only this version. Repeat it.")]
@@ -100,7 +102,6 @@ def export(
 
 def forms_of(source: Source, names: Sequence[str], groups: Sequence[str], versions: Sequence[str]) -> list[Form]:
     """What is chosen, with schemas: only the kinds that are chosen are read whole. Raises StartError, NoSuchKind, ExportError."""
-    from apiserver.cli_registry_inspect import only
     from registry.export.choosing import Form, chosen
 
     brief = chosen(source.brief().kinds, names=names, groups=groups, versions=versions)

@@ -85,14 +85,27 @@ def drawn(described: Description, form: str) -> str:
     return forms[form](made)
 
 
-_ENDINGS = {".svg": "svg", ".dot": "dot", ".gv": "dot", ".mmd": "mermaid", ".mermaid": "mermaid", ".json": "json"}
+_ENDINGS = {
+    "": "text",
+    ".txt": "text",
+    ".svg": "svg",
+    ".dot": "dot",
+    ".gv": "dot",
+    ".mmd": "mermaid",
+    ".mermaid": "mermaid",
+    ".json": "json",
+}
 
 
 def _form(output: str, out: Path | None) -> str:
-    """What was asked for by `-o`; without it, what the file's name tells."""
-    if out is not None and output == "text":
-        return _ENDINGS.get(out.suffix.lower(), output)
-    return output
+    """What was asked for by `-o`; without it, what the file's name tells. Raises StartError."""
+    if out is None or output != "text":
+        return output
+    form = _ENDINGS.get(out.suffix.lower())
+    if form is None:
+        there = ", ".join(filter(None, _ENDINGS))
+        raise StartError(f"{out}: it is not known what a {out.suffix} is to be", f"-o tells; or one of {there}", exit_code=2)
+    return form
 
 
 COMMANDS = ((graph, "graph", EXIT),)

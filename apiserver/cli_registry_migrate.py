@@ -120,6 +120,9 @@ def overview(remote: Asked) -> list[Document]:
     try:
         return list(remote.get(PATH)["kinds"])
     except Refused as error:
+        if error.code == 403:
+            hint = f"a ClusterRole with the verbs get and post on the paths {PATH} and {PATH}/RESOURCE allows it"
+            raise StartError(error.message, hint, exit_code=BAD) from None
         if error.code == 404:
             raise StartError("this server cannot migrate", "it is an older one", exit_code=1) from None
         raise

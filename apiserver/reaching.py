@@ -48,6 +48,7 @@ class Remote:
             token = credentials.bearer()
         except OSError as error:
             raise StartError(f"{credentials.token_file} cannot be read: {error.strerror}", exit_code=2) from None
+        self._shown = None if not (token or credentials.named) else credentials.token_file or origin
         bearer = {"Authorization": f"Bearer {token}"} if token else {}
         self._client = httpx.Client(
             base_url=credentials.server,
@@ -112,9 +113,17 @@ class Remote:
                 answer.status_code, f"what answers at {self.server} is not Skep, or has no actors ({answer.status_code})"
             )
         if answer.status_code == 401:
-            hint = "`skep token rotate` needs a new start of the server; is this the kubeconfig of that server?"
-            return Refused(401, f"the credential in {self.origin} is not accepted at {self.server}", hint)
+            return self._unknown()
         return Refused(answer.status_code, _line(document.get("message") or document.get("reason") or answer.status_code))
+
+    def _unknown(self) -> Refused:
+        if self._shown is None:
+            return Refused(401, f"{self.server} answers nobody who shows no credential", "--token-file names a token to show")
+        if self._shown != self.origin:
+            hint = "it may be over, or of another server"
+        else:
+            hint = "`skep token rotate` needs a new start of the server; is this the kubeconfig of that server?"
+        return Refused(401, f"the credential in {self._shown} is not accepted at {self.server}", hint)
 
 
 def _line(said: object) -> str:

@@ -8,7 +8,8 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from rich.console import Console, RenderableType
+from rich.console import Console, ConsoleOptions, RenderableType
+from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
 
@@ -21,6 +22,8 @@ Document = dict[str, Any]
 
 WIDE = 4_000
 """Columns when nobody looks: lines are not folded in a file."""
+WORD = 20
+"""Characters of a longer word in a column that is folded may stand in two lines."""
 STYLES = {"Failed": "red", "Paused": "yellow", "Running": "green", "error": "red", "terminal": "red", "conflict": "yellow"}
 
 
@@ -156,13 +159,21 @@ def _retry(due: str | None, now: float) -> str:
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[Any]], fold: Collection[str] = ("ERROR",)) -> Table:
-    """A table without lines. On a terminal that is too narrow, the columns of `fold` are folded."""
+    """A table without lines. On a terminal that is too narrow, the columns of `fold` are folded; nothing is cut off."""
     made = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="bold")
-    for heading in headings:
-        made.add_column(heading, no_wrap=heading not in fold, overflow="fold")
-    for row in rows:
-        made.add_row(*map(cell, row))
+    lines = [[cell(value) for value in row] for row in rows]
+    for at, heading in enumerate(headings):
+        folded = heading in fold
+        widths = [min(WORD, longest_word(line[at])) if folded else line[at].cell_len for line in lines]
+        made.add_column(heading, no_wrap=not folded, overflow="fold", min_width=max((len(heading), *widths)))
+    for line in lines:
+        made.add_row(*line)
     return made
+
+
+def longest_word(text: Text) -> int:
+    """How many characters of a text cannot be folded without breaking a word."""
+    return max(map(len, text.plain.split()), default=0)
 
 
 def cell(value: Any) -> Text:
@@ -177,11 +188,18 @@ def machine(found: Document, output: str) -> None:
     sys.stdout.write(text)
 
 
+def _unbounded(console: Console) -> ConsoleOptions:
+    return console.options.update(width=WIDE)
+
+
 def write(*shown: RenderableType) -> None:
-    """Prints. What is not for a terminal has no blanks at the ends of its lines, and long lines stay whole."""
+    """Prints. What is not for a terminal has no blanks at the ends of its lines, and long lines stay whole. So do on a terminal
+    those that cannot be folded."""
     terminal = sys.stdout.isatty()
     console = Console(width=None if terminal else WIDE, highlight=False, markup=False, emoji=False)
     if terminal:
+        least = max((Measurement.get(console, _unbounded(console), each).minimum for each in shown), default=0)
+        console.width = max(console.width, least)
         console.print(*shown, sep="\n")
         return
     with console.capture() as captured:

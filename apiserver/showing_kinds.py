@@ -116,7 +116,7 @@ def _facts(kind: KindDescription) -> list[tuple[str, str]]:
     facts = [
         ("Kind", f"{kind.kind}; lists are {kind.list_kind}"),
         ("Resource", kind.resource),
-        ("Names", ", ".join((kind.plural, kind.singular, *kind.short_names))),
+        ("Names", ", ".join(dict.fromkeys((kind.plural, kind.singular, *kind.short_names)))),
         ("Categories", ", ".join(kind.categories)),
         ("Scope", "in namespaces" if kind.namespaced else "in no namespace"),
         ("Declared", origin(kind)),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 import pytest
@@ -86,3 +88,32 @@ def test_without_a_server_every_command_says_how_to_name_one(words: tuple[str, .
     error, hint = capsys.readouterr().err.splitlines()
     assert error.startswith("error: there is no /")
     assert hint.endswith("; --data-dir, --kubeconfig, or --server with --ca, names a server")
+
+
+class Terminal(io.StringIO):
+    """A terminal, for those who ask."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@pytest.mark.parametrize("columns", [40, 80, 120, 300])
+def test_a_narrow_terminal_cuts_nothing_off(columns: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setenv("TERM", "dumb")
+    screen = Terminal()
+    monkeypatch.setattr(sys, "stdout", screen)
+    assert main(["registry", "list", "--all", "--plugin", str(REFERENCE)]) == 0
+    head, *lines = screen.getvalue().splitlines()
+    assert head.split()[:6] == ["NAME", "SHORT", "KIND", "GROUP", "SCOPE", "VERSIONS"]
+    said = " ".join(lines)
+    assert all(name in said for name in ("customresourcedefinitions", "apiextensions.k8s.io", "v1beta1", "(deprecated)"))
+
+
+def test_a_graph_is_not_written_in_a_form_that_nobody_asked_for(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["registry", "graph", "--plugin", str(REFERENCE), "--out", "kinds.png"]) == 2
+    said = capsys.readouterr().err
+    assert said.startswith("error: kinds.png: it is not known what a .png is to be\nhint: -o tells; or one of .txt, .svg, ")
+    assert not Path("kinds.png").exists()
+    assert main(["registry", "graph", "--plugin", str(REFERENCE), "--out", "kinds.md", "-o", "mermaid"]) == 0
+    assert Path("kinds.md").read_text().startswith("flowchart ")

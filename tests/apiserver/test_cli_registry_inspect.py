@@ -289,7 +289,9 @@ async def test_a_server_is_named_without_a_kubeconfig(folder: Path) -> None:
         (folder / "token").write_text("another")
         code, said = await ask(*words, "--token-file", "token")
         assert code == 1
-        assert "is not accepted" in said
+        assert f"the credential in {folder / 'token'} is not accepted" in said
+        code, said = await ask(*words)
+        assert (code, "answers nobody who shows no credential" in said) == (1, True)
         code, said = await ask("list", "--ca", "ca.pem")
         assert "--ca goes with --server" in said
 
@@ -308,4 +310,7 @@ async def test_whom_no_role_allows_is_told_which_one_would(folder: Path) -> None
         code, said = await ask(*words, "anns")
         assert code == 1
         assert 'cannot get path "/registry"' in said
+        for command, path in ((("callers",), 'list resource "versionuses"'), (("migrate", "hives"), 'get path "/migrations"')):
+            code, said = await ask(*command, *words[3:], "anns")
+            assert (code, f"cannot {path}" in said) == (1, True), said
         assert await ask(*words, "bens") == (0, "hives.bees.example\nbees.bees.example\n")

@@ -360,7 +360,7 @@ async def test_the_command_migrates_a_server_and_names_what_it_could_not(
             assert (await skep("--all"))[:2] == (0, "every object is in the version that its kind is stored in\n")
             assert (await skep(RESOURCE))[0] == 0
             code, _, err = await skep("gauge-s")
-            assert (code, "gauges" in err) == (2, True)
+            assert (code, "gauges" in err) == (3, True)
             assert (await skep())[0] == 2
 
 
