@@ -19,8 +19,8 @@ from typing import Any
 from anyio import CapacityLimiter, to_thread
 from msgspec.structs import replace
 
-from admission.identity import is_server
 from admission.chain import Ask, Chain, Steps, in_turn, outcome, together
+from admission.identity import is_server
 from admission.review import Admitter, Review
 from apiserver import converting, intake, prepare, scaling
 from apiserver.calls import Call, Document
@@ -29,7 +29,7 @@ from apiserver.stored import in_version
 from apiserver.target import Target
 from registry import metadata as meta
 from registry.errors import BadRequest, Cause, InternalError, Invalid
-from registry.kinds import Kind, Version
+from registry.kinds import Version
 from registry.ways import ConversionError
 from storage.store import Record
 
