@@ -82,8 +82,8 @@ class Admission:
         return new
 
     async def _checked(self, call: Call, new: Document, old: Document | None) -> Sequence[Cause]:
-        """What the rules of the kind say. What takes long is done in a thread, one after the other: together they take as long. What
-        the server writes itself is short, and nobody waits for it."""
+        """What the rules of the kind say. What takes long is done in a thread, one after the other: together they take as long.
+        What the server writes itself is short, and nobody waits for it."""
         strategy = call.target.kind.strategy
         if strategy.looks_long and not is_server(call.identity):
             return await to_thread.run_sync(strategy.check, new, old, limiter=self._alone)
