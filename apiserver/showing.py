@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable, Collection, Iterable, Sequence
 from typing import Any
 
-from rich.console import Console, ConsoleOptions, RenderableType
+from rich.console import Console, ConsoleDimensions, ConsoleOptions, RenderableType
 from rich.measure import Measurement
 from rich.table import Table
 from rich.text import Text
@@ -199,7 +199,7 @@ def write(*shown: RenderableType) -> None:
     console = Console(width=None if terminal else WIDE, highlight=False, markup=False, emoji=False)
     if terminal:
         least = max((Measurement.get(console, _unbounded(console), each).minimum for each in shown), default=0)
-        console.width = max(console.width, least)
+        console.size = ConsoleDimensions(max(console.width, least), console.height)
         console.print(*shown, sep="\n")
         return
     with console.capture() as captured:
