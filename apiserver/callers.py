@@ -188,6 +188,7 @@ class Callers:
         self._period = period
         self._uses: dict[str, Uses] = {}  # by the name of the object; no more than there are deprecated versions
         self._some = anyio.Event()
+        self._turn = anyio.Lock()  # so that who ends waits for what is being written
         self._written = -math.inf  # when that was tried last, in terms of the clock's `now`
         self.requested: dict[Requested, int] = {}
         """All calls since the start, for metrics."""
@@ -228,13 +229,15 @@ class Callers:
 
     async def write(self, door: Door) -> None:
         """Writes all that is counted. What could not be written is written with the next."""
-        taken, self._uses = self._uses, {}
-        for name, uses in taken.items():
-            try:
-                await _write(door, name, uses)
-            except Exception as error:  # whatever the store is at: it is added to what is counted meanwhile
-                self._log.warning("who calls a deprecated version is not written", version=name, error=presentable(str(error)))
-                self._put_back(name, uses)
+        async with self._turn:
+            taken, self._uses = self._uses, {}
+            for name, uses in taken.items():
+                try:
+                    await _write(door, name, uses)
+                except Exception as error:  # whatever the store is at: it is added to what is counted meanwhile
+                    why = presentable(str(error))
+                    self._log.warning("who calls a deprecated version is not written", version=name, error=why)
+                    self._put_back(name, uses)
 
     def _put_back(self, name: str, uses: Uses) -> None:
         since = self._uses.setdefault(name, uses)

@@ -226,6 +226,37 @@ async def test_a_write_that_fails_is_made_again_later_with_what_is_counted_meanw
     assert door.patches == 3
 
 
+class Slow(ManagerDoor):
+    """A door at which the first who comes waits."""
+
+    def __init__(self, counted: Counted) -> None:
+        super().__init__(counted.world.manager, SYSTEM)
+        self.asked, self.open = anyio.Event(), anyio.Event()
+
+    async def get(self, *asked: Any, **more: Any) -> Any:
+        self.asked.set()
+        await self.open.wait()
+        return await super().get(*asked, **more)
+
+
+async def test_a_server_that_ends_while_it_writes_writes_to_the_end(counted: Counted) -> None:
+    callers, door = counted.callers, Slow(counted)
+    counted.note(callers, "a")
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(callers.write, door)
+        await door.asked.wait()
+
+        async def end() -> None:
+            await callers.finish(door, seconds=60)
+            tasks.cancel_scope.cancel()
+
+        tasks.start_soon(end)
+        await settled()
+        door.open.set()
+    status = (await counted.world.get(USE))["status"]
+    assert [each["user"] for each in status["callers"]] == ["a"]
+
+
 async def test_the_first_call_is_written_soon_the_others_seldom_and_nothing_when_nobody_calls(counted: Counted) -> None:
     door = Broken(counted.door)
     async with anyio.create_task_group() as tasks:
